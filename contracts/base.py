@@ -1,0 +1,83 @@
+"""The base of every message and the forms of time that cross a boundary."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+__all__ = ["Duration", "Message", "Model", "Moment", "format_moment", "parse_duration", "parse_moment"]
+
+
+class Model(BaseModel):
+    """A frozen value. Readers tolerate fields that a newer writer added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class Message(Model):
+    """What travels in one record: its `kind` and `version` name the schema, the envelope carries the rest."""
+
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    def __init_subclass__(cls, *, kind: str = "", version: int = 1, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.kind = kind
+        cls.version = version
+
+
+def format_moment(moment: datetime) -> str:
+    """UTC, milliseconds, fixed width: `2019-07-15T00:00:00.000Z`, so that text sorts as time."""
+    moment = moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def parse_moment(text: str) -> datetime:
+    """The inverse of `format_moment`; takes any RFC 3339 time with an offset. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time needs an offset, such as 2019-07-15T00:00:00Z")
+    return _to_milliseconds(moment)
+
+
+def _to_milliseconds(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _no_number(value: object) -> object:
+    if isinstance(value, int | float):
+        raise ValueError("a time is RFC 3339 text with an offset, such as 2019-07-15T00:00:00Z")
+    return value
+
+
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_no_number),
+    AfterValidator(_to_milliseconds),
+    PlainSerializer(format_moment, return_type=str, when_used="json"),
+]
+"""A moment in UTC with milliseconds."""
+
+_DURATION = re.compile(
+    r"P(?=.)(?:(?P<weeks>\d{1,4})W)?(?:(?P<days>\d{1,5})D)?"
+    r"(?:T(?=\d)(?:(?P<hours>\d{1,5})H)?(?:(?P<minutes>\d{1,6})M)?(?:(?P<seconds>\d{1,7})S)?)?"
+)
+
+
+def parse_duration(text: str) -> timedelta:
+    """An ISO 8601 duration of weeks, days, hours, minutes and seconds (`P5D`, `PT90M`); months and years have no
+    fixed length and are refused. Raises ValueError."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError("a duration is ISO 8601 with weeks, days, hours, minutes or seconds, such as P5D or PT12H")
+    return timedelta(**{unit: int(count) for unit, count in match.groupdict().items() if count})
+
+
+def _known_duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_known_duration)]
+"""An ISO 8601 duration, kept as text: `P5D`."""

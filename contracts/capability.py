@@ -1,0 +1,42 @@
+"""Capability links (NX-15): a signed token that lets a guest read one order's cases and take its listed actions."""
+
+from typing import Literal
+
+from itsdangerous import BadSignature, URLSafeSerializer
+from pydantic import ValidationError
+
+from contracts.base import Model, Moment
+
+__all__ = ["Capability", "InvalidToken", "mint", "read"]
+
+_SALT = "recourse.capability.v1"
+
+
+class InvalidToken(ValueError):
+    """Not signed by this platform, or damaged."""
+
+
+class Capability(Model):
+    """What a link lets its bearer do. Without `expires_at` a buyer's link acts until 60 days after the protection's end,
+    a merchant's until its case ends; reading outlives acting (RD-05)."""
+
+    link_id: str
+    """Made from the cause of the link, so that a repeated mail carries the same one; names it for revocation."""
+    order_id: str
+    role: Literal["buyer", "merchant"]
+    case_id: str | None = None
+    """A merchant's button acts on this one case only."""
+    expires_at: Moment | None = None
+
+
+def mint(secret: str, capability: Capability) -> str:
+    """The token of a capability: URL-safe text, the same for the same capability."""
+    return URLSafeSerializer(secret, salt=_SALT).dumps(capability.model_dump(mode="json", exclude_none=True))  # type: ignore[return-value]
+
+
+def read(secret: str, token: str) -> Capability:
+    """The capability of a token. Raises InvalidToken."""
+    try:
+        return Capability.model_validate(URLSafeSerializer(secret, salt=_SALT).loads(token))
+    except (BadSignature, ValidationError, UnicodeError):
+        raise InvalidToken("this link was not made here or is damaged; ask for a new one") from None

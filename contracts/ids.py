@@ -1,0 +1,50 @@
+"""Ids of orders and of what belongs to one: every id contains its order's id, so any service routes it without a look-up."""
+
+import re
+from uuid import UUID, uuid5
+
+__all__ = [
+    "ID_PATTERN",
+    "case_id_of",
+    "child_id",
+    "derived",
+    "merchant_key",
+    "order_id_of",
+    "order_of",
+]
+
+_RECOURSE = UUID("6f1f0c7e-0f5e-5a0c-9a8e-0b6d3c3f2a10")
+ID_PATTERN = re.compile(r"(?P<prefix>ord|cas|rep|evd|fct|msg|dln|lge|ntc)_(?P<order>[0-9a-f]{32})(?:_(?P<rest>[0-9a-z_]+))?")
+
+
+def derived(*parts: str) -> UUID:
+    """A deterministic id of a cause: the same parts give the same id for ever."""
+    return uuid5(_RECOURSE, "\n".join(parts))
+
+
+def order_id_of(merchant_id: str, order_number: str) -> str:
+    """`ord_…`: the same merchant and order number are the same order."""
+    return f"ord_{derived('order', merchant_id, order_number).hex}"
+
+
+def child_id(prefix: str, order_id: str, *cause: str, length: int = 16) -> str:
+    """`rep_<order>_<hash of cause>`: an id under an order that a repeated cause finds again."""
+    return f"{prefix}_{order_id[4:]}_{derived(prefix, order_id, *cause).hex[:length]}"
+
+
+def case_id_of(order_id: str, number: int) -> str:
+    """`cas_<order>_<number>`: the n-th case of an order, from 1."""
+    return f"cas_{order_id[4:]}_{number}"
+
+
+def order_of(any_id: str) -> str:
+    """The order id inside an id. Raises ValueError where there is none."""
+    match = ID_PATTERN.fullmatch(any_id)
+    if match is None:
+        raise ValueError(f"{any_id!r} is no id of an order or of a part of one")
+    return f"ord_{match['order']}"
+
+
+def merchant_key(merchant_id: str) -> str:
+    """The record key of everything about a merchant; an order's key is its id."""
+    return f"mer:{merchant_id}"

@@ -1,0 +1,66 @@
+"""Notices: who was told what, and the proof of it."""
+
+from typing import Literal
+
+from contracts.actors import Party
+from contracts.base import Message, Model, Moment
+
+__all__ = ["NoticeFailed", "NoticeKind", "NoticeProof", "NoticeSent", "SendLink"]
+
+NoticeKind = Literal[
+    "check_in",
+    "case_opened",
+    "answer",
+    "message",
+    "reminder",
+    "evidence_requested",
+    "proposal",
+    "decision",
+    "case_closed",
+    "case_reopened",
+    "progress",
+    "link",
+]
+
+
+class NoticeProof(Model):
+    """One mail to one address. `server` and `server_reply` are what accepted or refused it, `at` when."""
+
+    notice_id: str
+    kind: NoticeKind
+    party: Party
+    to: str
+    state: Literal["sent", "failed"]
+    server: str
+    server_reply: str
+    at: Moment
+    deadline_id: str | None = None
+    """The deadline that this notice told of, if any: its proof decides about fairness (NX-08)."""
+
+
+class SendLink(Message, kind="link.send"):
+    """To notifications: mail the buyer of an order its link (asked for by order number and e-mail)."""
+
+    order_id: str
+    order_number: str
+    merchant_id: str
+    merchant_name: str
+    email: str
+    name: str | None = None
+    locale: str
+
+
+class NoticeSent(Message, kind="notice.sent"):
+    """A mail about a case was accepted by a server."""
+
+    order_id: str
+    case_id: str
+    notice: NoticeProof
+
+
+class NoticeFailed(Message, kind="notice.failed"):
+    """A mail about a case was refused for good."""
+
+    order_id: str
+    case_id: str
+    notice: NoticeProof

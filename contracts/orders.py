@@ -1,0 +1,336 @@
+"""Orders, their protection and the merchants that sell them: what intake owns and tells."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contracts.actors import Actor
+from contracts.base import Message, Model, Moment
+from contracts.evidence import Evidence
+from contracts.money import Money
+from contracts.problems import Problem
+
+__all__ = [
+    "Buyer",
+    "CheckInAsked",
+    "CheckInReached",
+    "CommandRefused",
+    "CommandRepeated",
+    "Contact",
+    "Fact",
+    "FactContent",
+    "FactKind",
+    "FactRecorded",
+    "Merchant",
+    "MerchantChanged",
+    "MerchantProfile",
+    "NotifyAddress",
+    "OpenCase",
+    "Order",
+    "OrderChanged",
+    "OrderContent",
+    "OrderLine",
+    "OrderRegistered",
+    "Payout",
+    "Protection",
+    "PutMerchant",
+    "RecordFact",
+    "RegisterOrder",
+    "Report",
+    "ReportAccepted",
+    "ReportContent",
+    "ReportedLine",
+    "ServiceContact",
+    "Standing",
+    "SubmitReport",
+]
+
+Text = Annotated[str, Field(min_length=1, max_length=10_000)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Code = Annotated[str, Field(min_length=1, max_length=100)]
+Email = Annotated[str, Field(pattern=r"^[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,189}$")]
+Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Days = Annotated[int, Field(ge=1, le=3650, strict=True)]
+
+
+class NotifyAddress(Model):
+    """An address of the merchant's contract (BP-09): told of new cases only, or of everything."""
+
+    kind: Literal["new_case", "all"]
+    email: Email
+
+
+class ServiceContact(Model):
+    """How a buyer reaches the merchant (CP-01)."""
+
+    email: Email
+    phone: Code | None = None
+    url: Annotated[str, Field(max_length=500, pattern=r"^https?://\S+$")] | None = None
+
+
+class MerchantProfile(Model):
+    """What a merchant has agreed. Protected only when certified and its seal is live (BP-02)."""
+
+    name: Name
+    programmes: Annotated[tuple[Code, ...], Field(min_length=1, max_length=20)]
+    """The first one is the default of its orders."""
+    locale: Locale
+    country: Country
+    timezone: Code | None = None
+    """An IANA zone; by default the one of the country."""
+    certified_at: Moment | None = None
+    seal_live_at: Moment | None = None
+    protection_days: Days | None = None
+    notify: Annotated[tuple[NotifyAddress, ...], Field(max_length=50)] = ()
+    service_contact: ServiceContact
+    return_policy_url: Annotated[str, Field(max_length=500, pattern=r"^https?://\S+$")] | None = None
+
+
+class Merchant(MerchantProfile):
+    """A merchant as intake keeps it: `timezone` is resolved, `created_by` is the partner (or platform) that made it."""
+
+    merchant_id: str
+    timezone: Code  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
+    created_by: str
+    version: int
+
+
+class Buyer(Model):
+    """The buyer's contact. Personal data: never on a compacted topic."""
+
+    email: Email
+    name: Name | None = None
+    locale: Locale | None = None
+    phone: Code | None = None
+
+
+class OrderLine(Model):
+    line_id: Code | None = None
+    sku: Code | None = None
+    title: Annotated[str, Field(min_length=1, max_length=500)]
+    quantity: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+    unit_price: Money
+
+
+FactKind = Literal["shipped", "delivered", "returned", "refunded", "paid_out", "cancelled"]
+
+
+class FactContent(Model):
+    """Something that happened to an order in the world (CP-06), as its source tells it."""
+
+    kind: FactKind
+    at: Moment
+    external_id: Code | None = None
+    carrier: Code | None = None
+    tracking_code: Code | None = None
+    amount: Money | None = None
+    note: Annotated[str, Field(max_length=2_000)] | None = None
+
+
+class Fact(FactContent):
+    """A recorded fact. `flags`: over_refund, paid_out_while_held."""
+
+    fact_id: str
+    source: Actor
+    recorded_at: Moment
+    flags: tuple[str, ...] = ()
+
+
+class OrderContent(Model):
+    """An order as a partner registers it. `amount` is authoritative; lines need not add up; zero is allowed."""
+
+    merchant_id: Code
+    order_number: Code
+    channel: Code | None = None
+    programme: Code | None = None
+    buyer: Buyer
+    amount: Money
+    lines: Annotated[tuple[OrderLine, ...], Field(max_length=1_000)] = ()
+    placed_at: Moment
+    promised_by: Moment | None = None
+    protection_activated: Annotated[bool, Field(strict=True)]
+    protection_days: Days | None = None
+
+
+class Order(OrderContent):
+    """A registered order: programme, merchant's zone and languages are pinned here, so that later changes of the merchant
+    do not reach back."""
+
+    order_id: str
+    programme: Code  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
+    timezone: Code
+    merchant_name: Name
+    merchant_locale: Locale
+    registered_at: Moment
+
+
+class Protection(Model):
+    """The guarantee on an order (BP-02 to 05, 26). Expiry is derived: `active` past `ends_at` with no open case is
+    expired; it is never written."""
+
+    state: Literal["active", "ended", "none"]
+    reason: Literal["not_certified", "seal_not_live", "not_activated", "satisfied", "case_outcome"] | None = None
+    ends_at: Moment | None = None
+    """None where there never was a protection."""
+    check_in_at: Moment | None = None
+    """When the buyer is asked whether all went well; None when that moment was past at registration."""
+
+
+class Payout(Model):
+    """Held while any case on the order is open."""
+
+    held: bool
+    reason: Literal["open_case"] | None = None
+
+
+class OpenCase(Model):
+    """A case of the order that has not ended, as intake needs it to refuse a second one for the same reason."""
+
+    case_id: str
+    programme: str
+    reason: str
+
+
+class Standing(Model):
+    """How an order stands after an event: readers copy it as it is."""
+
+    status: Literal["open", "reported_problem", "completed"]
+    protection: Protection
+    payout: Payout
+    open_cases: tuple[OpenCase, ...] = ()
+    cases: tuple[str, ...] = ()
+    """Every case of the order, ended ones included, oldest first."""
+    version: int
+    """The order's version: its ETag."""
+
+
+class Contact(Model):
+    email: Email
+    phone: Code | None = None
+
+
+class ReportedLine(Model):
+    line_id: Code
+    quantity: Annotated[int, Field(ge=1, strict=True)]
+
+
+class ReportContent(Model):
+    """What a buyer submits (BP-07, 08). `amount`, `answer_by` and `external_id` come with claims from a partner."""
+
+    reason: Code
+    programme: Code | None = None
+    text: Annotated[str, Field(max_length=10_000)] | None = None
+    lines: Annotated[tuple[ReportedLine, ...], Field(max_length=1_000)] = ()
+    contact: Contact | None = None
+    wish: Annotated[str, Field(max_length=2_000)] | None = None
+    amount: Money | None = None
+    answer_by: Moment | None = None
+    external_id: Code | None = None
+
+
+class Report(ReportContent):
+    """An accepted report."""
+
+    report_id: str
+    programme: Code  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
+    evidence: tuple[Evidence, ...] = ()
+    actor: Actor
+    at: Moment
+
+
+# Commands to intake
+
+
+class PutMerchant(Message, kind="merchant.put"):
+    """Replace a merchant's profile. Refused for a partner that did not create it, or that sets what only the platform
+    sets (`certified_at`, `seal_live_at`)."""
+
+    merchant_id: str
+    profile: MerchantProfile
+    actor: Actor
+
+
+class RegisterOrder(Message, kind="order.register"):
+    content: OrderContent
+    facts: tuple[FactContent, ...] = ()
+    actor: Actor
+
+
+class RecordFact(Message, kind="fact.record"):
+    order_id: str
+    content: FactContent
+    actor: Actor
+
+
+class SubmitReport(Message, kind="report.submit"):
+    order_id: str
+    content: ReportContent
+    evidence: tuple[Evidence, ...] = ()
+    actor: Actor
+
+
+class CheckInReached(Message, kind="check-in.reached"):
+    """From escalation: the moment to ask the buyer has come (BP-05)."""
+
+    order_id: str
+    due_at: Moment
+
+
+# Events of intake
+
+
+class MerchantChanged(Message, kind="merchant.changed"):
+    merchant: Merchant
+
+
+class OrderRegistered(Message, kind="order.registered"):
+    order: Order
+    facts: tuple[Fact, ...] = ()
+    standing: Standing
+
+
+class FactRecorded(Message, kind="fact.recorded"):
+    order_id: str
+    fact: Fact
+    standing: Standing
+
+
+class ReportAccepted(Message, kind="report.accepted"):
+    """A report that opens `case_id`, or, where that is None, one that only ends the protection (`satisfied`).
+
+    Carries all that cases needs to open its file."""
+
+    report: Report
+    case_id: str | None
+    order: Order
+    facts: tuple[Fact, ...] = ()
+    standing: Standing
+
+
+class CheckInAsked(Message, kind="check-in.asked"):
+    """The buyer is to be asked whether all went well (BP-05)."""
+
+    order: Order
+    standing: Standing
+
+
+class OrderChanged(Message, kind="order.changed"):
+    """A case of the order ended or was reopened; its payout, status and protection follow (BP-26, OI-08)."""
+
+    order_id: str
+    case_id: str
+    standing: Standing
+
+
+# Answers that change nothing; both have no sequence and always settle their command.
+
+
+class CommandRefused(Message, kind="command.refused"):
+    problem: Problem
+
+
+class CommandRepeated(Message, kind="command.repeated"):
+    """The command asks for what already is: `href` names the resource."""
+
+    href: str
