@@ -1,0 +1,16 @@
+"""The command line: puts the verbs together; each is a module of its own."""
+
+import typer
+
+from recourse import stack
+
+app = typer.Typer(
+    name="recourse",
+    help="A way back for every online order: buyer, merchant and platform reach a fair, documented, timely end.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(stack.app, name="stack")
+
+if __name__ == "__main__":
+    app()
