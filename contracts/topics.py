@@ -15,6 +15,7 @@ __all__ = [
     "PARTITIONS",
     "PLATFORM_CLOCK",
     "PLATFORM_PROGRESS",
+    "READS",
     "SERVICES",
     "TOPICS",
     "Topic",
@@ -48,6 +49,16 @@ NOTIFICATIONS_EVENTS = Topic("notifications.events")
 GATEWAY_OUTCOMES = Topic("gateway.outcomes", retention_ms=_DAY_MS)
 PLATFORM_CLOCK = Topic("platform.clock", partitions=1, retention_ms=-1, compacted=True)
 PLATFORM_PROGRESS = Topic("platform.progress", partitions=1, retention_ms=_DAY_MS)
+
+
+READS: dict[Service, tuple[Topic, ...]] = {
+    "intake": (INTAKE_COMMANDS, CASES_EVENTS),
+    "cases": (CASES_COMMANDS, INTAKE_EVENTS, NOTIFICATIONS_EVENTS),
+    "escalation": (INTAKE_EVENTS, CASES_EVENTS),
+    "notifications": (NOTIFICATIONS_COMMANDS, INTAKE_EVENTS, CASES_EVENTS),
+    "gateway": (INTAKE_EVENTS, CASES_EVENTS),
+}
+"""What each service consumes, as one group over all its topics."""
 
 
 def dead_letters_of(service: str) -> Topic:

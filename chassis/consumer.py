@@ -1,0 +1,228 @@
+"""The consumer of a service: one group over all its topics, Range assignment, explicit commits, pauses instead of losses."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+
+from chassis.failures import OWNERSHIP_LOST, back_off, retrying
+from chassis.loop import Ownership, ProcessingLoop, RawRecord, new_epoch
+from chassis.settings import Settings
+from chassis.telemetry import Health
+
+__all__ = ["LoopConsumer"]
+
+log = logging.getLogger(__name__)
+_WATCH_S = 5.0
+_STUCK_S = 60.0
+_BATCH = 1_000
+
+
+class LoopConsumer(ConsumerRebalanceListener):
+    """Feeds a processing loop from Kafka.
+
+    A rebalance waits for the batch in hand, so that its offsets are committed before somebody else begins. What the loop calls
+    STOP ends `failed` with the error; the process is then restarted and begins from what is durable."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        loop: ProcessingLoop[Any],
+        health: Health,
+        *,
+        take_over: Callable[[frozenset[int]], Awaitable[dict[str, str]]],
+    ) -> None:
+        """`take_over` prepares the owned partitions before their first batch and gives the topics' incarnations."""
+        self._settings = settings
+        self._loop = loop
+        self._health = health
+        self._take_over = take_over
+        self._prefix = len(settings.namespace)
+        self._in_hand = asyncio.Lock()
+        self._assigned: frozenset[TopicPartition] = frozenset()
+        self._ownership: Ownership | None = None
+        self._owning: asyncio.Task[None] | None = None
+        self.positions: dict[tuple[str, int], int] = {}
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._broker = KafkaBroker(
+            settings.kafka_bootstrap, apply_types=False, graceful_timeout=5.0, logger=logging.getLogger("faststream")
+        )
+        service = loop.handler.service
+        self._subscriber = self._broker.subscriber(
+            *(settings.prefixed(topic.name) for topic in loop.handler.topics),
+            batch=True,
+            group_id=settings.prefixed(service),
+            group_instance_id=settings.instance or None,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            listener=self,
+            max_records=_BATCH,
+            max_poll_interval_ms=15 * 60 * 1000,
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            rebalance_timeout_ms=20_000,
+            fetch_max_wait_ms=500,
+            max_partition_fetch_bytes=2 * 1024 * 1024,
+            decoder=_whole_message,
+            title=service,
+            description=f"Everything {service} handles, in one group.",
+        )
+        self._subscriber(self._handle)
+
+    @property
+    def busy(self) -> bool:
+        return self._in_hand.locked() or (self._owning is not None and not self._owning.done())
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            raise RuntimeError("the consumer was not started")
+        return consumer
+
+    async def start(self) -> None:
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        await self._broker.stop()
+
+    async def watch(self) -> None:
+        """Compare with the broker now and then: aiokafka can stay alive and stop consuming after a broker's restart
+        (aio-libs/aiokafka#1154); a consumer that does not move on then fails the process."""
+        stuck_s = 0.0
+        before: dict[tuple[str, int], int] = {}
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if self._ownership is None or not self._assigned:
+                continue
+            try:
+                ends = await asyncio.wait_for(self._consumer.end_offsets(list(self._assigned)), 10)
+            except (KafkaError, TimeoutError) as error:
+                self._health.waiting(error)
+                continue
+            lag = sum(max(0, end - self.positions.get(self._place(tp), 0)) for tp, end in ends.items())
+            self._health.lagging(lag)
+            moved = self.positions != before
+            before = dict(self.positions)
+            stuck_s = 0.0 if lag == 0 or moved or self._health.waiting_for or self._in_hand.locked() else stuck_s + _WATCH_S
+            if stuck_s >= _STUCK_S:
+                self._fail(RuntimeError(f"{lag} records to read and none was read for {_STUCK_S:.0f} s"))
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        try:
+            await asyncio.wait_for(self._in_hand.acquire(), 15)
+            self._in_hand.release()
+        except TimeoutError:
+            log.warning("a batch did not end before its partitions were taken away; the new owner does it again")
+        self._ownership = None
+        self._assigned = frozenset()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        self._assigned = frozenset(assigned)
+        if self._owning is not None:
+            self._owning.cancel()
+        self._owning = asyncio.create_task(self._own(self._assigned))
+
+    def _place(self, partition: TopicPartition) -> tuple[str, int]:
+        return partition.topic[self._prefix :], partition.partition
+
+    async def _own(self, assigned: frozenset[TopicPartition]) -> None:
+        """Find out where this process begins, then let the service take over. Retried until it succeeds."""
+        attempt = 0
+        while True:
+            try:
+                await self._begin(assigned)
+                return
+            except asyncio.CancelledError:
+                raise
+            except AssertionError as error:
+                self._fail(error)
+                return
+            except Exception as error:
+                attempt += 1
+                log.warning("taking over partitions failed, trying again: %r", error)
+                self._health.waiting(error)
+                await asyncio.sleep(back_off(attempt))
+
+    async def _begin(self, assigned: frozenset[TopicPartition]) -> None:
+        self._assert_co_partitioned(assigned)
+        consumer = self._consumer
+        partitions = sorted(assigned)
+        committed = await asyncio.gather(*(consumer.committed(partition) for partition in partitions))
+        fresh = [partition for partition, offset in zip(partitions, committed, strict=True) if offset is None]
+        beginnings = await consumer.beginning_offsets(fresh) if fresh else {}
+        starts = {
+            self._place(partition): beginnings[partition] if offset is None else offset
+            for partition, offset in zip(partitions, committed, strict=True)
+        }
+        incarnations = await self._take_over(frozenset(partition.partition for partition in assigned))
+        self.positions = dict(starts)
+        self._ownership = Ownership(new_epoch(self._settings.instance), starts, incarnations)
+        self._health.started = True
+        self._health.moved()
+        log.info("%s owns partitions %s", self._loop.handler.service, sorted(self._ownership.partitions))
+
+    def _assert_co_partitioned(self, assigned: frozenset[TopicPartition]) -> None:
+        """Partition n of every topic must have one owner: the Range assignor's promise that keys and timers rest on."""
+        of_topic: dict[str, set[int]] = {self._settings.prefixed(topic.name): set() for topic in self._loop.handler.topics}
+        for partition in assigned:
+            of_topic[partition.topic].add(partition.partition)
+        if len({frozenset(partitions) for partitions in of_topic.values()}) > 1:
+            raise AssertionError(
+                f"the topics of {self._loop.handler.service} are not assigned alike: {of_topic}; use the Range assignor"
+            )
+
+    async def _handle(self, message: Any) -> None:
+        if self.failed.done():
+            await asyncio.Event().wait()
+        async with self._in_hand:
+            try:
+                await self._process([self._raw(record) for record in message.raw_message])
+            except Exception as error:
+                log.exception("the consumer stops")
+                self._fail(error)
+
+    async def _process(self, batch: list[RawRecord]) -> None:
+        owning = self._owning
+        if owning is not None:
+            await asyncio.shield(owning)
+        ownership = self._ownership
+        if ownership is None or any((raw.topic, raw.partition) not in ownership.starts for raw in batch):
+            return  # taken away while it was on its way: the new owner reads it again
+        if not await self._loop.process(batch, ownership):
+            return
+        reached: dict[tuple[str, int], int] = {}
+        for raw in batch:
+            reached[raw.topic, raw.partition] = raw.offset + 1
+        offsets = {
+            TopicPartition(self._settings.prefixed(topic), partition): end for (topic, partition), end in reached.items()
+        }
+        try:
+            await retrying(lambda: self._consumer.commit(offsets), self._health.waiting)
+        except OWNERSHIP_LOST as lost:
+            log.info("offsets were not committed, the new owner does the batch again: %r", lost)
+            return
+        self.positions.update(reached)
+        self._health.moved()
+
+    def _raw(self, record: Any) -> RawRecord:
+        return RawRecord(
+            record.topic[self._prefix :], record.partition, record.offset, record.key, record.value, record.headers
+        )
+
+    def _fail(self, error: BaseException) -> None:
+        self._health.stopped_because = f"{type(error).__name__}: {error}"[:500]
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+
+async def _whole_message(message: Any) -> Any:
+    """The decoder of the subscriber: the loop decodes each record itself, so that a poison one spoils no other."""
+    return message

@@ -1,0 +1,98 @@
+"""What a service gives to the processing loop: pure steps over the documents of keys."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from chassis.store import Append
+from contracts.base import Message
+from contracts.envelope import Envelope
+from contracts.topics import Topic
+
+__all__ = ["Emission", "Handler", "Inbound", "Step"]
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A record that was read: its envelope and where it stood. `topic` is the name without the namespace."""
+
+    envelope: Envelope
+    topic: str
+    partition: int
+    offset: int
+    replay_of: str | None = None
+    """The parked record that this one repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """A message to publish. `sequenced` events are counted per key; answers that change nothing and commands to other
+    services are not. `key` is the record's own key unless given."""
+
+    topic: Topic
+    message: Message
+    time: datetime
+    command_id: str | None = None
+    settles: bool = False
+    sequenced: bool = True
+    key: str | None = None
+    id: str | None = None
+    """Set where the id must not depend on the record that caused it (a timer's)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[S]):
+    """What one record did. Returning the very state it was given means: no write. Emissions and appends of a step with a write
+    are remembered in the document until the next write, so that a crash cannot lose them."""
+
+    state: S
+    emissions: tuple[Emission, ...] = ()
+    appends: tuple[Append, ...] = ()
+
+
+class Handler(Protocol[S]):
+    """A service's part of the loop. Everything but `prepare` and `appended` is pure and synchronous."""
+
+    service: str
+    topics: tuple[Topic, ...]
+    gapless: frozenset[str]
+    """Producing services whose every event this one reads: an event that skips one is parked instead of applied."""
+
+    def collection_of(self, key: str) -> str | None:
+        """The collection of the document that a key names; None where the service keeps none for it."""
+        ...
+
+    def load(self, body: dict[str, Any] | None) -> S:
+        """The state in a document's body; of no document for None."""
+        ...
+
+    def dump(self, state: S) -> dict[str, Any]:
+        """The body to store: JSON-like values only."""
+        ...
+
+    async def prepare(self, batch: Sequence[Inbound]) -> Any:
+        """What the whole batch needs beside its documents, in as few queries as possible; given to each `apply`."""
+        ...
+
+    def apply(self, state: S, inbound: Inbound, context: Any) -> Step[S]:
+        """Decide one record. May raise: the record and what follows on its key are then parked."""
+        ...
+
+    def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
+        """Rearrange what a batch appends, e.g. entries into pages; `batch` has each partition's first (topic, offset)."""
+        ...
+
+    async def appended(self, appends: Sequence[Append]) -> None:
+        """Told after a batch is durable and published, before its offsets are committed."""
+        ...
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        """Told which partitions are owned from now on, before their first batch."""
+        ...
+
+    def pending(self) -> Mapping[str, int]:
+        """Work in hand that no topic shows: {"timers": n, "mails": n}; zeros when idle."""
+        ...

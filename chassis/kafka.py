@@ -1,0 +1,169 @@
+"""Kafka: topics as the contracts list them, a publisher that keeps order, readers without a group."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Sequence
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from chassis.loop import RawRecord
+from chassis.settings import Settings
+from chassis.store import Database, connect
+from contracts.envelope import Record
+from contracts.topics import TOPICS, Topic
+
+__all__ = ["KafkaPublisher", "assert_c_extension", "ensure_topics", "incarnations", "read_all", "tail"]
+
+log = logging.getLogger(__name__)
+_DELIVERY_MS = 300_000
+"""How long a record may wait for the broker. Long, because a record given up while a later one of its key went out would be a
+gap; past it the process stops and begins again from what is durable."""
+
+
+def assert_c_extension() -> None:
+    """Refuse to run on aiokafka's slow pure Python path. Raises RuntimeError."""
+    from aiokafka.record import default_records  # noqa: PLC0415 - asked once, to look at what was chosen
+
+    if default_records.DefaultRecordBatchBuilder.__module__ != "aiokafka.record._crecords.default_records":
+        raise RuntimeError("aiokafka runs without its C extension; install a wheel for this platform")
+
+
+def _platform(settings: Settings, client: object) -> Database:
+    return client[settings.prefixed("platform")]  # type: ignore[index]
+
+
+async def ensure_topics(settings: Settings) -> None:
+    """Create the topics that are missing, with their partitions and retention, and name each new one's incarnation in the store.
+
+    Raises RuntimeError where an existing topic has another number of partitions."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    client = connect(settings)
+    await admin.start()
+    try:
+        platform = _platform(settings, client)
+        for topic in TOPICS:
+            response = await admin.create_topics([_new_topic(settings, topic)])
+            for _, code, *rest in response.topic_errors:
+                if code == TopicAlreadyExistsError.errno:
+                    continue
+                if code:
+                    raise for_code(code)(f"topic {settings.prefixed(topic.name)}: {rest}")
+                await platform["incarnations"].replace_one(
+                    {"_id": topic.name}, {"_id": topic.name, "incarnation": uuid.uuid4().hex[:12]}, upsert=True
+                )
+        described = await admin.describe_topics([settings.prefixed(topic.name) for topic in TOPICS])
+        partitions = {one["topic"]: len(one["partitions"]) for one in described}
+        for topic in TOPICS:
+            if partitions.get(settings.prefixed(topic.name)) not in (topic.partitions, None):
+                raise RuntimeError(
+                    f"topic {settings.prefixed(topic.name)} has {partitions[settings.prefixed(topic.name)]} partitions instead of "
+                    f"{topic.partitions}: keys and timers are bound to that number; use another namespace or move the data"
+                )
+    finally:
+        await admin.close()
+        client.close()
+
+
+def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
+    configs = {"cleanup.policy": "compact" if topic.compacted else "delete"}
+    if topic.retention_ms >= 0:
+        configs["retention.ms"] = str(topic.retention_ms)
+    return NewTopic(settings.prefixed(topic.name), topic.partitions, -1, topic_configs=configs)
+
+
+async def incarnations(settings: Settings, client: object, topics: Sequence[Topic]) -> dict[str, str]:
+    """Which incarnation of each topic the broker holds."""
+    found = await _platform(settings, client)["incarnations"].find().to_list(None)
+    known = {document["_id"]: document["incarnation"] for document in found}
+    return {topic.name: known.get(topic.name, "") for topic in topics}
+
+
+class KafkaPublisher:
+    """Publishes in order per key: records are handed over one after the other and confirmed together."""
+
+    def __init__(self, settings: Settings, *, linger_ms: int = 2) -> None:
+        self._settings = settings
+        self._linger_ms = linger_ms
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka_bootstrap,
+            client_id=self._settings.instance or None,
+            acks="all",
+            enable_idempotence=self._settings.kafka_idempotent,
+            linger_ms=self._linger_ms,
+            max_batch_size=256 * 1024,
+            max_request_size=4 * 1024 * 1024,
+            request_timeout_ms=_DELIVERY_MS,
+            retry_backoff_ms=50,
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def publish(self, records: Sequence[tuple[str, Record]]) -> None:
+        """Return when the broker has confirmed all of them. Raises KafkaTimeoutError when it does not for minutes."""
+        if self._producer is None:
+            raise RuntimeError("the publisher was not started")
+        confirmations = [
+            await self._producer.send(
+                self._settings.prefixed(topic), record.value, key=record.key or None, headers=list(record.headers)
+            )
+            for topic, record in records
+        ]
+        await asyncio.gather(*confirmations)
+
+
+async def tail(settings: Settings, topic: Topic, *, from_beginning: bool) -> AsyncIterator[list[RawRecord]]:
+    """Every record of a topic from now on (or from its beginning), without a consumer group: each process reads all of it."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        client_id=settings.instance or None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest" if from_beginning else "latest",
+        fetch_max_wait_ms=500,
+        metadata_max_age_ms=30_000,
+    )
+    name = settings.prefixed(topic.name)
+    consumer.assign([TopicPartition(name, partition) for partition in range(topic.partitions)])
+    await consumer.start()
+    try:
+        if not from_beginning:
+            await consumer.seek_to_end()
+            for partition in consumer.assignment():
+                await consumer.position(partition)
+        yield []
+        while True:
+            fetched = await consumer.getmany(timeout_ms=1_000, max_records=2_000)
+            records = [_raw(topic.name, record) for partition in fetched.values() for record in partition]
+            if records:
+                yield records
+    finally:
+        await consumer.stop()
+
+
+async def read_all(settings: Settings, topic: Topic) -> AsyncIterator[list[RawRecord]]:
+    """What a topic holds now, from its beginning to its end, then return."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    partitions = [TopicPartition(settings.prefixed(topic.name), partition) for partition in range(topic.partitions)]
+    consumer.assign(partitions)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(partitions)
+        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+            fetched = await consumer.getmany(timeout_ms=1_000, max_records=2_000)
+            yield [_raw(topic.name, record) for records in fetched.values() for record in records]
+    finally:
+        await consumer.stop()
+
+
+def _raw(topic: str, record: object) -> RawRecord:
+    return RawRecord(topic, record.partition, record.offset, record.key, record.value, record.headers)  # type: ignore[attr-defined]

@@ -1,0 +1,448 @@
+"""The processing loop: consume → apply → publish → commit, once for all services.
+
+A document remembers, in the write that an input caused, that input's offset (its mark), the epoch of its owner and the effects of the write: records to publish and documents to append. A crash before the commit means redelivery; what is at or
+below its mark is not applied again, its remembered effects are made again instead. A new owner that meets a document of another
+epoch whose mark is not below the offset where it itself began makes the remembered effects first, before anything new."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from chassis.failures import Remedy, classify, retrying
+from chassis.handler import Emission, Handler, Inbound, Step
+from chassis.store import Append, Write
+from contracts.envelope import Envelope, Record, Unreadable, decode, encode
+from contracts.ids import derived
+from contracts.topics import dead_letters_of
+
+__all__ = [
+    "DISCARD_OF",
+    "REPLAY_OF",
+    "Counters",
+    "Ownership",
+    "ParkedKeys",
+    "ProcessingLoop",
+    "Publisher",
+    "RawRecord",
+    "Store",
+    "TooMuchPoison",
+    "new_epoch",
+]
+
+log = logging.getLogger(__name__)
+S = TypeVar("S")
+
+REPLAY_OF = "recourse-replay-of"
+DISCARD_OF = "recourse-discard-of"
+PARKED = "parked"
+
+
+class TooMuchPoison(Exception):
+    """So many records of late could not be handled that this version, not they, is likely wrong: the consumer stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record as it was read; `topic` is the name without the namespace."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What this process owns since the last assignment.
+
+    `epoch` names the assignment. `starts` has, per (topic, partition), the offset where it began. `incarnations` tells a topic
+    from one of the same name on a broker that forgot: marks of another incarnation count for nothing."""
+
+    epoch: str
+    starts: Mapping[tuple[str, int], int]
+    incarnations: Mapping[str, str]
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        return frozenset(partition for _, partition in self.starts)
+
+
+class Store(Protocol):
+    """The documents and appends of a service; see `chassis.store.MongoStore`."""
+
+    async def load(self, wanted: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]: ...
+    async def write(self, writes: Sequence[Write]) -> set[int]: ...
+    async def append(self, appends: Sequence[Append]) -> None: ...
+
+
+class ParkedKeys(Protocol):
+    """Keys that wait for an operator, durably; see `chassis.parking.MongoParking`."""
+
+    def holds(self, key: str) -> bool: ...
+    async def head(self, key: str) -> str | None: ...
+    async def park(self, records: Sequence[tuple[str, RawRecord, str]]) -> None: ...
+    async def resume(self, key: str, parked_id: str) -> None: ...
+
+
+class Publisher(Protocol):
+    """Publishes records in order per key and returns when all are confirmed; see `chassis.kafka.KafkaPublisher`."""
+
+    async def publish(self, records: Sequence[tuple[str, Record]]) -> None: ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the loop did, for metrics and for tests that count statements."""
+
+    batches: int = 0
+    records: int = 0
+    steps: int = 0
+    writes: int = 0
+    guards_lost: int = 0
+    appends: int = 0
+    published: int = 0
+    republished: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    parked: int = 0
+
+
+@dataclass(slots=True)
+class _Plan(Generic[S]):
+    """What the records of one key come to, given the document as it was read."""
+
+    before: list[tuple[str, Record]] = field(default_factory=list)
+    before_appends: list[Append] = field(default_factory=list)
+    write: Write | None = None
+    records: list[tuple[str, Record]] = field(default_factory=list)
+    appends: list[Append] = field(default_factory=list)
+    failed_at: int | None = None
+    failure: str = ""
+
+
+class ProcessingLoop(Generic[S]):
+    """Takes batches of raw records through a handler. All it touches is a port, so that a model can crash it anywhere."""
+
+    def __init__(
+        self,
+        handler: Handler[S],
+        store: Store,
+        publisher: Publisher,
+        parked: ParkedKeys,
+        *,
+        still_owner: Callable[[Ownership], bool] = lambda ownership: True,
+        waiting: Callable[[BaseException], None] = lambda error: None,
+    ) -> None:
+        self.handler = handler
+        self.counters = Counters()
+        self._store = store
+        self._publisher = publisher
+        self._parked = parked
+        self._still_owner = still_owner
+        self._waiting = waiting
+        self._dead_letters = dead_letters_of(handler.service)
+        self._recent: list[bool] = []
+
+    async def process(self, batch: Sequence[RawRecord], ownership: Ownership) -> bool:
+        """Apply a batch. True: it is durable and published, its offsets may be committed. False: somebody else owns it now.
+
+        Raises TooMuchPoison, and whatever `classify` calls STOP."""
+        self.counters.batches += 1
+        self.counters.records += len(batch)
+        inbounds, raw_of = await self._decode(batch)
+        by_key = await self._set_aside_parked(inbounds, raw_of)
+        flat = [inbound for records in by_key.values() for inbound in records]
+        context = await retrying(lambda: self.handler.prepare(flat), self._waiting)
+
+        records: list[tuple[str, Record]] = []
+        appends: list[Append] = []
+        todo = by_key
+        while todo:
+            plans = await self._plan(todo, context, ownership)
+            before_appends = [append for plan in plans.values() for append in plan.before_appends]
+            before = [record for plan in plans.values() for record in plan.before]
+            if before_appends:
+                await retrying(lambda appends=before_appends: self._store.append(appends), self._waiting)
+            if before:
+                self.counters.republished += len(before)
+                await self._publisher.publish(before)
+            lost = await self._write(plans)
+            for key, plan in plans.items():
+                if key in lost:
+                    continue
+                records += plan.records
+                appends += plan.appends
+                await self._after_key(key, todo[key], plan, raw_of)
+            todo = {key: todo[key] for key in lost}
+            if todo and not self._still_owner(ownership):
+                return False
+
+        first: dict[int, tuple[str, int]] = {}
+        for inbound in flat:
+            first.setdefault(inbound.partition, (inbound.topic, inbound.offset))
+        packed = self.handler.pack(appends, first)
+        if packed:
+            self.counters.appends += len(packed)
+            await retrying(lambda: self._store.append(packed), self._waiting)
+        if records:
+            self.counters.published += len(records)
+            await self._publisher.publish(records)
+        await self.handler.appended(packed)
+        return True
+
+    async def _decode(self, batch: Sequence[RawRecord]) -> tuple[list[Inbound], dict[tuple[str, int, int], RawRecord]]:
+        inbounds: list[Inbound] = []
+        raw_of: dict[tuple[str, int, int], RawRecord] = {}
+        dead: list[tuple[str, Record]] = []
+        for raw in batch:
+            try:
+                envelope = decode(raw.value, raw.headers)
+                if raw.key != envelope.key.encode():
+                    raise Unreadable("the record's key is not its ce_subject")
+            except Unreadable as unreadable:
+                dead.append((self._dead_letters.name, _dead_letter(raw, str(unreadable))))
+                log.warning("%s/%d@%d is unreadable: %s", raw.topic, raw.partition, raw.offset, unreadable)
+                continue
+            replay_of = _header(raw, REPLAY_OF)
+            discard_of = _header(raw, DISCARD_OF)
+            if discard_of is not None:
+                await self._parked.resume(envelope.key, discard_of)
+                continue
+            inbounds.append(Inbound(envelope, raw.topic, raw.partition, raw.offset, replay_of))
+            raw_of[raw.topic, raw.partition, raw.offset] = raw
+        self._note_health(len(inbounds), len(dead))
+        if dead:
+            self.counters.dead_letters += len(dead)
+            await self._publisher.publish(dead)
+        return inbounds, raw_of
+
+    async def _set_aside_parked(
+        self, inbounds: Sequence[Inbound], raw_of: Mapping[tuple[str, int, int], RawRecord]
+    ) -> dict[str, list[Inbound]]:
+        """The records by key; those of a parked key are parked behind it, unless they replay its head."""
+        by_key: dict[str, list[Inbound]] = {}
+        behind: list[tuple[str, RawRecord, str]] = []
+        for inbound in inbounds:
+            key = inbound.envelope.key
+            if self._parked.holds(key):
+                if inbound.replay_of is None:
+                    behind.append((key, raw_of[_place(inbound)], "waits behind a parked record of its key"))
+                    continue
+                if await self._parked.head(key) != inbound.replay_of:
+                    continue
+            elif inbound.replay_of is not None:
+                continue
+            by_key.setdefault(key, []).append(inbound)
+        if behind:
+            self.counters.parked += len(behind)
+            await retrying(lambda: self._parked.park(behind), self._waiting)
+        return by_key
+
+    async def _plan(self, todo: Mapping[str, list[Inbound]], context: Any, ownership: Ownership) -> dict[str, _Plan[S]]:
+        wanted: dict[str, list[str]] = {}
+        for key in todo:
+            if (collection := self.handler.collection_of(key)) is not None:
+                wanted.setdefault(collection, []).append(key)
+        documents = await retrying(lambda: self._store.load(wanted), self._waiting) if wanted else {}
+        plans: dict[str, _Plan[S]] = {}
+        for key, records in todo.items():
+            collection = self.handler.collection_of(key)
+            document = None if collection is None else documents.get((collection, key))
+            plans[key] = self._plan_key(key, collection, document, records, context, ownership)
+        return plans
+
+    def _plan_key(
+        self,
+        key: str,
+        collection: str | None,
+        document: dict[str, Any] | None,
+        records: Sequence[Inbound],
+        context: Any,
+        ownership: Ownership,
+    ) -> _Plan[S]:
+        plan = _Plan[S]()
+        marks: dict[str, list[Any]] = {} if document is None else dict(document["marks"])
+        seen: dict[str, int] = {} if document is None else dict(document["seen"])
+        sequence: int = 0 if document is None else document["sequence"]
+        if document is not None and _effects_may_be_lost(document, records, ownership):
+            plan.before = [
+                (topic, Record(key_, value, _headers(headers)))
+                for topic, key_, value, headers in document["effects"]["records"]
+            ]
+            plan.before_appends = [Append(to, body) for to, body in document["effects"]["appends"]]
+
+        state = before = self.handler.load(None if document is None else document["body"])
+        for index, inbound in enumerate(records):
+            envelope = inbound.envelope
+            if _marked(marks, inbound, ownership):
+                self.counters.duplicates += 1
+                continue
+            if envelope.sequence is not None and envelope.sequence <= seen.get(envelope.source, 0):
+                self.counters.duplicates += 1
+                continue
+            try:
+                if envelope.source in self.handler.gapless and envelope.sequence not in (
+                    None,
+                    seen.get(envelope.source, 0) + 1,
+                ):
+                    raise LookupError(
+                        f"{envelope.source} event {envelope.sequence} came after {seen.get(envelope.source, 0)}: one is missing"
+                    )
+                step: Step[S] = self.handler.apply(state, inbound, context)
+            except Exception as error:
+                if classify(error) is not Remedy.PARK:
+                    raise
+                log.exception("%s/%d@%d failed; its key %s is parked", inbound.topic, inbound.partition, inbound.offset, key)
+                plan.failed_at, plan.failure = index, f"{type(error).__name__}: {error}"
+                break
+            self.counters.steps += 1
+            for number, emission in enumerate(step.emissions):
+                if emission.sequenced:
+                    sequence += 1
+                plan.records.append((emission.topic.name, self._record(emission, inbound, number, sequence)))
+            plan.appends += step.appends
+            state = step.state
+            marks[_field(inbound.topic)] = [ownership.incarnations.get(inbound.topic, ""), inbound.offset]
+            if envelope.sequence is not None:
+                seen[envelope.source] = envelope.sequence
+        # A refusal is marked too: it was told, so a redelivery after another topic's record must not decide it anew.
+        told = document is not None and plan.records
+        if collection is not None and (told or state is not before):
+            version = 0 if document is None else document["v"]
+            plan.write = Write(
+                collection,
+                {
+                    "_id": key,
+                    "v": version + 1,
+                    "epoch": ownership.epoch,
+                    "marks": marks,
+                    "seen": seen,
+                    "sequence": sequence,
+                    "effects": {
+                        "records": [[topic, r.key, r.value, [[n, v] for n, v in r.headers]] for topic, r in plan.records],
+                        "appends": [[append.collection, append.document] for append in plan.appends],
+                    },
+                    "body": self.handler.dump(state),
+                },
+                version,
+            )
+        return plan
+
+    def _record(self, emission: Emission, cause: Inbound, number: int, sequence: int) -> Record:
+        kind = emission.message.kind
+        return encode(
+            Envelope(
+                id=emission.id or str(derived(cause.envelope.id, self.handler.service, kind, str(number))),
+                source=self.handler.service,
+                key=emission.key or cause.envelope.key,
+                time=emission.time,
+                message=emission.message,
+                sequence=sequence if emission.sequenced else None,
+                command_id=emission.command_id,
+                settles=emission.settles,
+            )
+        )
+
+    async def _write(self, plans: Mapping[str, _Plan[S]]) -> set[str]:
+        """Write every plan's document; the keys whose guard did not match."""
+        keys = [key for key, plan in plans.items() if plan.write is not None]
+        writes = [write for plan in plans.values() if (write := plan.write) is not None]
+        if not writes:
+            return set()
+        lost = {keys[index] for index in await retrying(lambda: self._store.write(writes), self._waiting)}
+        self.counters.writes += len(writes) - len(lost)
+        self.counters.guards_lost += len(lost)
+        return lost
+
+    async def _after_key(
+        self, key: str, records: Sequence[Inbound], plan: _Plan[S], raw_of: Mapping[tuple[str, int, int], RawRecord]
+    ) -> None:
+        """Park a key at its failed record; take a replayed record off its parked key."""
+        handled = records if plan.failed_at is None else records[: plan.failed_at]
+        for inbound in handled:
+            if inbound.replay_of is not None:
+                await retrying(lambda parked_id=inbound.replay_of: self._parked.resume(key, parked_id), self._waiting)
+        if plan.failed_at is None:
+            return
+        failed = records[plan.failed_at :]
+        self._note_health(0, 1)
+        if failed[0].replay_of is not None:
+            return
+        to_park = [(key, raw_of[_place(failed[0])], plan.failure)]
+        to_park += [(key, raw_of[_place(inbound)], "waits behind a parked record of its key") for inbound in failed[1:]]
+        self.counters.parked += len(to_park)
+        await retrying(lambda: self._parked.park(to_park), self._waiting)
+
+    def _note_health(self, good: int, bad: int) -> None:
+        """Stop where more than half of the last 1,000 records (from 200 on) could not be handled."""
+        self._recent += [False] * min(good, 1_000) + [True] * min(bad, 1_000)
+        del self._recent[:-1_000]
+        if len(self._recent) >= 200 and sum(self._recent) * 2 > len(self._recent):
+            raise TooMuchPoison(
+                f"{sum(self._recent)} of the last {len(self._recent)} records could not be handled; see `recourse dlq list`"
+            )
+
+
+def new_epoch(instance: str) -> str:
+    """A name for an assignment that no other one has."""
+    return f"{instance}:{time.time_ns()}:{uuid.uuid4().hex[:8]}"
+
+
+def _place(inbound: Inbound) -> tuple[str, int, int]:
+    return inbound.topic, inbound.partition, inbound.offset
+
+
+def _field(topic: str) -> str:
+    """A topic's name as a field of a document: dots would be a path."""
+    return topic.replace(".", "-")
+
+
+def _marked(marks: Mapping[str, list[Any]], inbound: Inbound, ownership: Ownership) -> bool:
+    mark = marks.get(_field(inbound.topic))
+    return mark is not None and mark[0] == ownership.incarnations.get(inbound.topic, "") and inbound.offset <= mark[1]
+
+
+def _effects_may_be_lost(document: Mapping[str, Any], records: Sequence[Inbound], ownership: Ownership) -> bool:
+    """Whether a crash may have come between the document's last write and its effects."""
+    if any(_marked(document["marks"], inbound, ownership) for inbound in records):
+        return True
+    if document["epoch"] == ownership.epoch:
+        return False
+    partition = records[0].partition
+    for topic, incarnation in ownership.incarnations.items():
+        mark = document["marks"].get(_field(topic))
+        if mark is None:
+            continue
+        if mark[0] != incarnation or mark[1] >= ownership.starts.get((topic, partition), 0):
+            return True
+    return False
+
+
+def _header(raw: RawRecord, name: str) -> str | None:
+    return next((value.decode(errors="replace") for header, value in raw.headers if header == name), None)
+
+
+def _assert_next(envelope: Envelope, seen: int) -> None:
+    if envelope.sequence not in (None, seen + 1):
+        raise LookupError(f"{envelope.source} event {envelope.sequence} came after {seen}: one is missing")
+
+
+def _recalled(stored: Sequence[Any]) -> tuple[str, Record]:
+    topic, key, value, headers = stored
+    return topic, Record(bytes(key), bytes(value), tuple((name, bytes(header)) for name, header in headers))
+
+
+def _dead_letter(raw: RawRecord, reason: str) -> Record:
+    """The original bytes and headers, with where they stood and why they are here."""
+    own = (
+        ("recourse-topic", raw.topic.encode()),
+        ("recourse-partition", str(raw.partition).encode()),
+        ("recourse-offset", str(raw.offset).encode()),
+        ("recourse-reason", reason.encode()[:2_000]),
+    )
+    return Record(raw.key or b"", raw.value or b"", (*raw.headers, *own))

@@ -1,0 +1,76 @@
+"""Parked keys: a key whose record failed waits, its later records queue behind it, until an operator replays or discards them."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from bson import Binary
+
+from chassis.loop import PARKED, RawRecord
+from chassis.store import Append, Database, MongoStore
+
+__all__ = ["MongoParking", "parked_record"]
+
+
+class MongoParking:
+    """Parked records in the service's own database, in the order they came. Every process knows all parked keys of its service;
+    `refresh` reads them anew when partitions change hands."""
+
+    def __init__(self, database: Database) -> None:
+        self._store = MongoStore(database)
+        self._collection = database[PARKED]
+        self._keys: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self._keys)
+
+    async def refresh(self) -> None:
+        self._keys = set(await self._collection.distinct("key"))
+
+    def holds(self, key: str) -> bool:
+        return key in self._keys
+
+    async def head(self, key: str) -> str | None:
+        """The id of the first parked record of a key."""
+        first = await self._collection.find({"key": key}, {"_id": 1}).sort("order", 1).to_list(1)
+        return first[0]["_id"] if first else None
+
+    async def park(self, records: Sequence[tuple[str, RawRecord, str]]) -> None:
+        """Park (key, record, reason). Parking the same record again changes nothing."""
+        order = time.time_ns()
+        await self._store.append(
+            [Append(PARKED, _document(key, raw, reason, order + index)) for index, (key, raw, reason) in enumerate(records)]
+        )
+        self._keys.update(key for key, _, _ in records)
+
+    async def resume(self, key: str, parked_id: str) -> None:
+        """A parked record was handled or discarded; with the last one the key is free."""
+        await self._collection.delete_one({"_id": parked_id, "key": key})
+        if await self.head(key) is None:
+            self._keys.discard(key)
+
+
+def _document(key: str, raw: RawRecord, reason: str, order: int) -> dict[str, Any]:
+    return {
+        "_id": f"{raw.topic}:{raw.partition}:{raw.offset}",
+        "key": key,
+        "order": order,
+        "topic": raw.topic,
+        "value": Binary(raw.value or b""),
+        "headers": [[name, Binary(value)] for name, value in raw.headers],
+        "reason": reason[:2_000],
+    }
+
+
+def parked_record(document: dict[str, Any]) -> RawRecord:
+    """The record of a parked document, as it was read."""
+    _, partition, offset = document["_id"].rsplit(":", 2)
+    return RawRecord(
+        topic=document["topic"],
+        partition=int(partition),
+        offset=int(offset),
+        key=document["key"].encode(),
+        value=bytes(document["value"]),
+        headers=[(name, bytes(value)) for name, value in document["headers"]],
+    )

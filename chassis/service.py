@@ -1,0 +1,155 @@
+"""A service's process: store, publisher, clock, loop, health and background work, started and stopped together."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from chassis.barrier import follow_clock
+from chassis.clock import Clock, RealClock, SandboxClock
+from chassis.consumer import LoopConsumer
+from chassis.handler import Handler
+from chassis.kafka import KafkaPublisher, assert_c_extension, incarnations
+from chassis.loop import PARKED, ProcessingLoop
+from chassis.parking import MongoParking
+from chassis.settings import Settings
+from chassis.store import CommandCounter, Database, MongoStore, connect
+from chassis.telemetry import Health, MetricsSource, serve_telemetry
+
+__all__ = ["Runtime", "open_runtime"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Runtime:
+    """What a service's wiring is given."""
+
+    service: str
+    settings: Settings
+    client: Any
+    database: Database
+    publisher: KafkaPublisher
+    clock: Clock
+    health: Health
+    commands: CommandCounter
+    metrics: list[MetricsSource] = field(default_factory=list)
+
+    async def run(
+        self,
+        handler: Handler[Any],
+        stop: asyncio.Event,
+        *,
+        background: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        """Run the loop and the background work until `stop` is set. Raises the first failure of either.
+
+        Background work starts when the sandbox's clock has its first tick, or at once on the real clock."""
+        parking = MongoParking(self.database)
+        await self.database[PARKED].create_index([("key", 1), ("order", 1)])
+        loop = ProcessingLoop(handler, MongoStore(self.database), self.publisher, parking, waiting=self.health.waiting)
+
+        async def take_over(partitions: frozenset[int]) -> dict[str, str]:
+            await parking.refresh()
+            await handler.assigned(partitions)
+            return await incarnations(self.settings, self.client, handler.topics)
+
+        consumer = LoopConsumer(self.settings, loop, self.health, take_over=take_over)
+        self.metrics.append(lambda: _loop_metrics(loop, parking, self.health, self.commands))
+        port = serve_telemetry(self.health, self.metrics, self.settings.health_port)
+        log.info("%s: health and metrics on port %d", self.service, port)
+
+        tasks = [asyncio.create_task(_until(stop), name="stop")]
+        try:
+            if isinstance(self.clock, SandboxClock):
+                tasks.append(
+                    asyncio.create_task(
+                        follow_clock(
+                            self.settings,
+                            self.service,
+                            self.clock,
+                            self.publisher,
+                            idle=lambda: not consumer.busy,
+                            positions=lambda: consumer.positions,
+                            pending=handler.pending,
+                            parked=lambda: parking.count,
+                        ),
+                        name="clock",
+                    )
+                )
+                first_tick = asyncio.create_task(self.clock.started(), name="first tick")
+                await asyncio.wait([first_tick, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                if not first_tick.done():
+                    first_tick.cancel()
+                    return
+            await consumer.start()
+            tasks += [asyncio.create_task(_run(work), name=getattr(work, "__name__", "work")) for work in background]
+            tasks.append(asyncio.create_task(consumer.watch(), name="watch"))
+            await asyncio.wait([consumer.failed, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            if consumer.failed.done():
+                consumer.failed.result()
+        finally:
+            for task in tasks:
+                if not task.done():
+                    task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            await consumer.stop()
+        for result in ended:
+            if isinstance(result, Exception):
+                raise result
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, service: str) -> AsyncIterator[Runtime]:
+    """Connect what a service needs, and close it again."""
+    assert_c_extension()
+    commands = CommandCounter()
+    client = connect(settings, commands)
+    publisher = KafkaPublisher(settings)
+    await publisher.start()
+    clock = SandboxClock() if settings.sandbox else RealClock()
+    try:
+        yield Runtime(
+            service=service,
+            settings=settings,
+            client=client,
+            database=client[settings.prefixed(service)],
+            publisher=publisher,
+            clock=clock,
+            health=Health(),
+            commands=commands,
+        )
+    finally:
+        await publisher.stop()
+        client.close()
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+def _loop_metrics(
+    loop: ProcessingLoop[Any], parking: MongoParking, health: Health, commands: CommandCounter
+) -> Iterable[tuple[str, str, str, float]]:
+    counted = loop.counters
+    yield "batches", "counter", "Batches processed", counted.batches
+    yield "records", "counter", "Records read", counted.records
+    yield "steps", "counter", "Records applied", counted.steps
+    yield "duplicates", "counter", "Records skipped because they were applied before", counted.duplicates
+    yield "writes", "counter", "Documents written", counted.writes
+    yield "guards_lost", "counter", "Writes that another owner had overtaken", counted.guards_lost
+    yield "appends", "counter", "Documents appended", counted.appends
+    yield "published", "counter", "Records published", counted.published
+    yield "republished", "counter", "Remembered records published again", counted.republished
+    yield "dead_letters", "counter", "Unreadable records", counted.dead_letters
+    yield "parked_records", "counter", "Records parked", counted.parked
+    yield "parked_keys", "gauge", "Keys that wait for an operator", parking.count
+    yield "lag", "gauge", "Records to read", health.lag
+    for name, count in sorted(commands.counts.items()):
+        yield f"store_{name.lower()}_commands", "counter", f"{name} commands sent to the store", count

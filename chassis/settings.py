@@ -1,0 +1,80 @@
+"""What a process is told from outside, by environment variables."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from contracts.base import parse_moment
+
+__all__ = ["Settings", "SettingsError"]
+
+
+class SettingsError(Exception):
+    """A setting is missing or cannot be read; the text says which and what to give."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Each field is read from `RECOURSE_<FIELD IN CAPITALS>`."""
+
+    kafka_bootstrap: str
+    """`host:port[,host:port]` of the broker."""
+    mongo_uri: str
+    namespace: str = ""
+    """Prefix of topics, consumer groups and databases: several stacks can share a broker and a store."""
+    instance: str = ""
+    """This process among those of its service, e.g. `cases-2`."""
+    health_port: int = 0
+    """Port of `/health` and `/metrics` on loopback; 0 takes a free one."""
+    kafka_idempotent: bool = True
+    """False for a broker without InitProducerId (Tansu)."""
+    sandbox: bool = False
+    clock: datetime | None = None
+    """Where the sandbox's clock starts the first time; the real time by default."""
+    http_port: int = 8080
+    http_host: str = "127.0.0.1"
+    base_url: str = "http://127.0.0.1:8080"
+    """The public address that links in mails begin with."""
+    smtp_url: str = "smtp://127.0.0.1:1025"
+    """`smtp://[user:password@]host:port` or `smtps://…`."""
+    mail_from: str = "Recourse <no-reply@recourse.example>"
+    mailsink_url: str = ""
+    """The sandbox's mail server, asked for what arrived."""
+    platform_key: str = ""
+    partner_key: str = ""
+    secret: str = ""
+    """Signs capability links."""
+    evidence_url: str = "memory:///"
+    """Where evidence is kept: `file:///…`, `s3://…` or `memory:///`."""
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Raises SettingsError."""
+        given: dict[str, object] = {}
+        for name, kind in cls.__annotations__.items():
+            text = environment.get(f"RECOURSE_{name.upper()}")
+            if text is None or (text == "" and kind is not str):
+                continue
+            try:
+                given[name] = _READERS[kind](text)
+            except ValueError as wrong:
+                raise SettingsError(f"RECOURSE_{name.upper()}={text!r}: {wrong}") from None
+        for name in ("kafka_bootstrap", "mongo_uri"):
+            if not given.get(name):
+                raise SettingsError(f"set RECOURSE_{name.upper()}; `recourse stack start` prints addresses")
+        return cls(**given)  # type: ignore[arg-type]
+
+    def prefixed(self, name: str) -> str:
+        """The name of a topic, group or database within this namespace."""
+        return f"{self.namespace}{name}"
+
+
+def _read_bool(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("give 1 or 0")
+    return text == "1"
+
+
+_READERS = {str: str, int: int, bool: _read_bool, datetime | None: parse_moment}

@@ -1,0 +1,124 @@
+"""The document store: the only module that knows the driver (Motor), with calls that PyMongo's async client shares."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo import InsertOne, ReplaceOne
+from pymongo.errors import BulkWriteError
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+
+from chassis.settings import Settings
+
+__all__ = ["Append", "Collection", "CommandCounter", "Database", "MongoStore", "Write", "connect"]
+
+Database = AsyncIOMotorDatabase[dict[str, Any]]
+Collection = AsyncIOMotorCollection[dict[str, Any]]
+
+_DUPLICATE_KEY = 11000
+
+
+class CommandCounter(CommandListener):
+    """Counts the commands that a process sends to the store, by name (find, insert, update …)."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.counts[event.command_name] = self.counts.get(event.command_name, 0) + 1
+
+    def succeeded(self, event: object) -> None:
+        """Only starts are counted."""
+
+    def failed(self, event: object) -> None:
+        """Only starts are counted."""
+
+
+def connect(settings: Settings, *listeners: CommandListener) -> "AsyncIOMotorClient[dict[str, Any]]":
+    """A client with bounded waits, so that a store that is away shows at once."""
+    return AsyncIOMotorClient(
+        settings.mongo_uri,
+        serverSelectionTimeoutMS=3_000,
+        connectTimeoutMS=3_000,
+        socketTimeoutMS=60_000,
+        maxPoolSize=20,
+        retryWrites=False,
+        retryReads=False,
+        event_listeners=list(listeners),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A document's new content, guarded by the version it was made from (0: it must not exist yet)."""
+
+    collection: str
+    document: dict[str, Any]
+    expected_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A document that is written once and never changed; its `_id` is derived, so that writing it again changes nothing."""
+
+    collection: str
+    document: dict[str, Any]
+
+
+class MongoStore:
+    """One service's database, as the processing loop uses it: a query, a bulk write and an append per batch."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def load(self, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], dict[str, Any]]:
+        """The documents of these ids, by (collection, id); what does not exist is absent. One query a collection."""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for collection, ids in wanted.items():
+            cursor = self.database[collection].find({"_id": {"$in": list(ids)}}, batch_size=10_000)
+            for document in await cursor.to_list(None):
+                found[collection, document["_id"]] = document
+        return found
+
+    async def write(self, writes: Sequence[Write]) -> set[int]:
+        """Write what still has its expected version; the indexes of the others are returned. One bulk a collection.
+
+        A guard that does not match turns the upsert into an insert of an existing `_id`: the duplicate names its index."""
+        lost: set[int] = set()
+        by_collection: dict[str, list[int]] = {}
+        for index, write in enumerate(writes):
+            by_collection.setdefault(write.collection, []).append(index)
+        for collection, indexes in by_collection.items():
+            operations = [_operation(writes[index]) for index in indexes]
+            try:
+                await self.database[collection].bulk_write(operations, ordered=False)
+            except BulkWriteError as failed:
+                lost.update(indexes[position] for position in _duplicates(failed))
+        return lost
+
+    async def append(self, appends: Sequence[Append]) -> None:
+        """Insert what is not there yet. One insert a collection."""
+        by_collection: dict[str, list[dict[str, Any]]] = {}
+        for append in appends:
+            by_collection.setdefault(append.collection, []).append(append.document)
+        for collection, documents in by_collection.items():
+            try:
+                await self.database[collection].insert_many(documents, ordered=False)
+            except BulkWriteError as failed:
+                _duplicates(failed)
+
+
+def _operation(write: Write) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+    if write.expected_version == 0:
+        return InsertOne(write.document)
+    guard = {"_id": write.document["_id"], "v": write.expected_version}
+    return ReplaceOne(guard, write.document, upsert=True)
+
+
+def _duplicates(failed: BulkWriteError) -> list[int]:
+    """The indexes of operations whose `_id` exists. Raises the error where anything else went wrong."""
+    errors = failed.details.get("writeErrors", [])
+    if failed.details.get("writeConcernErrors") or any(error["code"] != _DUPLICATE_KEY for error in errors):
+        raise failed
+    return [error["index"] for error in errors]
