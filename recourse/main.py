@@ -3,6 +3,8 @@
 import typer
 
 from recourse import stack
+from recourse.run import run
+from recourse.up import up
 
 app = typer.Typer(
     name="recourse",
@@ -10,6 +12,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(up)
+app.command()(run)
 app.add_typer(stack.app, name="stack")
 
 if __name__ == "__main__":

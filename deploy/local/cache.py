@@ -16,11 +16,14 @@ def cache_dir() -> Path:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Holds a folder (created if missing) for this process alone; with `wait=False` a StackError if another has it."""
+def locked(folder: Path, name: str = ".lock", *, wait: bool = True) -> Iterator[None]:
+    """Holds a folder (created if missing) for this process alone; with `wait=False` a StackError if another has it.
+
+    The kernel lets go of it when the process ends, however it ends.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        file = (folder / name).open("w")
     except OSError as error:
         raise StackError(f"cannot write to {folder}: {error.strerror}; make it writable or choose another") from error
     with file:

@@ -1,5 +1,6 @@
 """Starting, recognising and ending processes of which only a pid may be known from an earlier run."""
 
+import functools
 import os
 import queue
 import signal
@@ -89,14 +90,19 @@ def birth(pid: int) -> str | None:
     if sys.platform == "linux":
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None
-        return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+        return None if fields[0] in "ZX" else f"{_boot_id()}:{fields[19]}"
     found = subprocess.run(
         ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(maxsplit=1)
     return None if len(found) < 2 or found[0].startswith("Z") else found[1].strip()
+
+
+@functools.cache
+def _boot_id() -> str:
+    # Start times count from the boot, so that those of two boots can be alike.
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def start(launch: Launch, *, bound: bool) -> Child:

@@ -1,0 +1,95 @@
+"""`recourse run`: services alone, in this process, against addresses given; what a container runs."""
+
+import asyncio
+import dataclasses
+import importlib
+import logging
+import signal
+from enum import StrEnum
+from typing import Annotated, Protocol, cast
+
+import typer
+import uvloop
+
+from chassis.settings import Settings, SettingsError
+from recourse.failing import failing_clearly
+
+log = logging.getLogger(__name__)
+
+
+class Service(StrEnum):
+    """The services of the product, each with `serve` in its `services.<name>.app`."""
+
+    INTAKE = "intake"
+    CASES = "cases"
+    ESCALATION = "escalation"
+    NOTIFICATIONS = "notifications"
+    GATEWAY = "gateway"
+
+
+class App(Protocol):
+    """What the module `services.<name>.app` offers."""
+
+    async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Runs until `stop` is set, then puts everything in order and returns."""
+        ...
+
+
+def run(
+    services: Annotated[list[Service], typer.Argument(help="The services to run in this process.")],
+) -> None:
+    """Run services against RECOURSE_KAFKA_BOOTSTRAP and RECOURSE_MONGO_URI until SIGTERM or Ctrl-C."""
+    with failing_clearly(SettingsError):
+        settings = Settings.from_environment()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    chosen = list(dict.fromkeys(services))
+    # One process loads the code of its own services only: importing all of them costs memory in each.
+    apps = {service: cast(App, importlib.import_module(f"services.{service}.app")) for service in chosen}
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        failed = runner.run(_serve({service: (apps[service], own) for service, own in _shares(settings, chosen)}))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _shares(settings: Settings, services: list[Service]) -> list[tuple[Service, Settings]]:
+    """The settings of each service: with several in one process each has an instance name and a health port."""
+    if len(services) == 1:
+        return [(services[0], dataclasses.replace(settings, instance=settings.instance or f"{services[0]}-1"))]
+    return [
+        (
+            service,
+            dataclasses.replace(
+                settings,
+                instance=f"{service}-{settings.instance or 1}",
+                health_port=settings.health_port + place if settings.health_port else 0,
+            ),
+        )
+        for place, service in enumerate(services)
+    ]
+
+
+async def _serve(apps: dict[Service, tuple[App, Settings]]) -> bool:
+    """Runs all until a signal comes or one ends by itself, which stops the others; True if one failed."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    async def one(service: Service, app: App, settings: Settings) -> bool:
+        try:
+            await app.serve(settings, stop)
+        except Exception:
+            log.exception("%s failed", service)
+            return True
+        else:
+            if not stop.is_set():
+                log.error("%s ended by itself", service)
+            return not stop.is_set()
+        finally:
+            stop.set()
+
+    return any(await asyncio.gather(*(one(service, *share) for service, share in apps.items())))
+
+
+if __name__ == "__main__":
+    typer.run(run)

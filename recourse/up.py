@@ -1,0 +1,301 @@
+"""`recourse up`: broker, store, mail sink and all services under one supervisor, until Ctrl-C."""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chassis.kafka import ensure_topics
+from chassis.settings import Settings, SettingsError
+from contracts.base import parse_moment
+from deploy.local import Choice, Stack, StackError, start_stack
+from deploy.local.cache import locked
+from deploy.local.choice import BrokerKind
+from deploy.local.ports import free_port, is_free
+from deploy.local.process import Launch
+from deploy.local.stack import to_stderr, write_json
+from recourse.failing import failing_clearly
+from recourse.run import Service
+from recourse.supervisor import Kept, Supervisor
+
+FIRST_GATEWAY = "gateway-1.http"
+"""The port in the links of mails: the same whether one gateway runs or several."""
+READY_FILE, OWN_FILE = "ready.json", "up.json"
+
+
+def up(
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="A test clock that can be moved, and mails that stay here.")
+    ] = False,
+    clock: Annotated[str | None, typer.Option(help="Where the sandbox's clock starts, e.g. 2019-07-15T00:00:00Z.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder that keeps data, logs and keys.")] = Path(".recourse"),
+    port: Annotated[int | None, typer.Option(help="Port of the API; a free one if not given.")] = None,
+    stack: Annotated[Choice, typer.Option(help="What broker and store are taken from.")] = Choice.AUTO,
+    instances: Annotated[int, typer.Option(min=1, max=9, help="Processes of each service.")] = 1,
+) -> None:
+    """Run everything here until Ctrl-C; prints one JSON line when all is ready."""
+    with failing_clearly(StackError, SettingsError):
+        if clock is not None:
+            check_clock(clock, sandbox=sandbox)
+        if not sandbox and not os.environ.get("RECOURSE_SMTP_URL"):
+            raise SettingsError("set RECOURSE_SMTP_URL to the server that sends the mails, or take --sandbox")
+        stops = Stops()
+        with locked(data, ".up.lock", wait=False):
+            own = Own.load(data)
+            own.claim_ports(instances, sandbox=sandbox, port=port)
+            own.save(data)
+            (data / READY_FILE).unlink(missing_ok=True)
+            with start_stack(data, stack, bound=True) as running:
+                stops.armed = True
+                plan = Plan(data.absolute(), own, running, sandbox=sandbox, clock=clock, instances=instances)
+                _keep(plan, stops)
+
+
+def check_clock(text: str, *, sandbox: bool) -> None:
+    """Errors: SettingsError for a moment that is none, or for one outside the sandbox."""
+    if not sandbox:
+        raise SettingsError("--clock needs --sandbox: outside it the clock is the real one")
+    try:
+        parse_moment(text)
+    except ValueError as error:
+        raise SettingsError(f"--clock {text}: {error}") from error
+
+
+class Stops:
+    """SIGTERM, SIGINT and SIGHUP: the first asks for a clean stop, a second one for a quick one.
+
+    Until it is `armed` a signal interrupts whatever is going on, such as a download.
+    """
+
+    def __init__(self) -> None:
+        self.armed = False
+        self.asked = threading.Event()
+        self._count = 0
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def impatient(self) -> bool:
+        return self._count > 1
+
+    def _note(self, *_: object) -> None:
+        if not self.armed:
+            raise KeyboardInterrupt
+        self._count += 1
+        self.asked.set()
+
+
+@dataclass
+class Own:
+    """What has to be the same after a restart: keys in scripts, the secret and the address in links of mails."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+    secret: str = ""
+    ports: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, data: Path) -> "Own":
+        """From the data folder; new keys where there are none yet. Errors: StackError for a damaged file."""
+        path = data / OWN_FILE
+        try:
+            own = cls(**json.loads(path.read_text())) if path.exists() else cls()
+        except (OSError, ValueError, TypeError) as error:
+            raise StackError(f"{path} cannot be read ({error}); move it away: keys and links change then") from error
+        for role in ("platform", "partner"):
+            own.keys.setdefault(role, f"{role}_{secrets.token_urlsafe(24)}")
+        own.secret = own.secret or secrets.token_urlsafe(32)
+        return own
+
+    def save(self, data: Path) -> None:
+        write_json(data / OWN_FILE, asdict(self), mode=0o600)
+
+    def claim_ports(self, instances: int, *, sandbox: bool, port: int | None) -> None:
+        """A port for everything that listens: that of the last time where it is free. Errors: StackError if `port`
+        is taken."""
+        names = [f"{name}.health" for name in service_names(instances)]
+        names += [f"gateway-{number}.http" for number in range(1, instances + 1)]
+        names += ["mailsink.smtp", "mailsink.http"] if sandbox else []
+        if port is not None:
+            if not is_free(port):
+                raise StackError(f"port {port} is in use; stop what holds it, give another --port or leave it out")
+            self.ports = {name: held for name, held in self.ports.items() if held != port} | {FIRST_GATEWAY: port}
+        for name in names:
+            before = self.ports.get(name)
+            if before is None or not is_free(before):
+                self.ports[name] = free_port(self.ports.values())
+
+
+def service_names(instances: int) -> list[str]:
+    """`cases`, or `cases-1`, `cases-2` … where there are several processes of each service."""
+    if instances == 1:
+        return [str(service) for service in Service]
+    return [f"{service}-{number}" for service in Service for number in range(1, instances + 1)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What runs, with which environment, at which address."""
+
+    data: Path
+    own: Own
+    stack: Stack
+    sandbox: bool
+    clock: str | None
+    instances: int
+
+    @property
+    def names(self) -> list[str]:
+        return service_names(self.instances)
+
+    @property
+    def gateways(self) -> list[str]:
+        return [name for name in self.names if name.startswith(Service.GATEWAY)]
+
+    @property
+    def base_url(self) -> str:
+        return self.url(FIRST_GATEWAY)
+
+    @property
+    def smtp_url(self) -> str:
+        if self.sandbox:
+            return f"smtp://127.0.0.1:{self.own.ports['mailsink.smtp']}"
+        return os.environ["RECOURSE_SMTP_URL"]
+
+    def http_port(self, gateway: str) -> str:
+        """The name of a gateway's port."""
+        return f"{gateway}.http" if self.instances > 1 else FIRST_GATEWAY
+
+    def url(self, port_name: str) -> str:
+        return f"http://127.0.0.1:{self.own.ports[port_name]}"
+
+    def environment(self, name: str) -> dict[str, str]:
+        """The settings of one service process."""
+        service = name.partition("-")[0]
+        values = {
+            "KAFKA_BOOTSTRAP": self.stack.kafka_bootstrap,
+            "KAFKA_IDEMPOTENT": "0" if self.stack.broker.kind == BrokerKind.TANSU else "1",
+            "MONGO_URI": self.stack.mongo_uri,
+            "INSTANCE": name if self.instances > 1 else f"{service}-1",
+            "HEALTH_PORT": str(self.own.ports[f"{name}.health"]),
+            "SANDBOX": "1" if self.sandbox else "0",
+            "BASE_URL": self.base_url,
+            "SMTP_URL": self.smtp_url,
+            "SECRET": self.own.secret,
+            "EVIDENCE_URL": (self.data / "evidence").as_uri(),
+        }
+        if service == Service.GATEWAY:
+            values |= {
+                "HTTP_PORT": str(self.own.ports[self.http_port(name)]),
+                "PLATFORM_KEY": self.own.keys["platform"],
+                "PARTNER_KEY": self.own.keys["partner"],
+            }
+            if self.sandbox:
+                values["MAILSINK_URL"] = self.url("mailsink.http")
+            if self.clock is not None:
+                values["CLOCK"] = self.clock
+        return {f"RECOURSE_{key}": value for key, value in values.items()}
+
+    def settings(self) -> Settings:
+        """Those of the supervisor itself, for creating topics."""
+        return Settings.from_environment({**os.environ, **self.environment(self.names[0])})
+
+    def kept(self) -> list[Kept]:
+        services = [
+            Kept(
+                Launch(
+                    name=name,
+                    # -P: nothing in the data folder may pass for a module. Not by `recourse run`, which would load the
+                    # code of all verbs into each service.
+                    command=[sys.executable, "-P", "-m", "recourse.run", name.partition("-")[0]],
+                    cwd=self.data,
+                    log=self.data / "logs" / f"{name}.log",
+                    environment=self.environment(name),
+                ),
+                health=f"{self.url(f'{name}.health')}/health",
+            )
+            for name in self.names
+        ]
+        return [*self._mailsink(), *services]
+
+    def _mailsink(self) -> list[Kept]:
+        if not self.sandbox:
+            return []
+        ports = self.own.ports
+        options = ["--smtp-port", str(ports["mailsink.smtp"]), "--http-port", str(ports["mailsink.http"])]
+        command = [sys.executable, "-P", "-m", "deploy.local.mailsink", *options, "--data", str(self.data / "mails")]
+        launch = Launch("mailsink", command, cwd=self.data, log=self.data / "logs" / "mailsink.log")
+        return [Kept(launch, health=f"{self.url('mailsink.http')}/health")]
+
+    def ready(self, pids: Mapping[str, int]) -> dict[str, object]:
+        """The content of ready.json."""
+        services = {
+            name: {
+                "pid": pids[name],
+                "health": f"{self.url(f'{name}.health')}/health",
+                "metrics": f"{self.url(f'{name}.health')}/metrics",
+                **({"url": self.url(self.http_port(name))} if name in self.gateways else {}),
+            }
+            for name in self.names
+        }
+        return {
+            "base_url": self.base_url,
+            "kafka": self.stack.kafka_bootstrap,
+            "mongo": self.stack.mongo_uri,
+            "smtp": self.smtp_url,
+            "stack": {"broker": str(self.stack.broker), "store": str(self.stack.store)},
+            "services": services,
+            "keys": self.own.keys,
+        }
+
+
+def _keep(plan: Plan, stops: Stops) -> None:
+    """Starts everything of the plan and keeps it running until a stop is asked for."""
+    if plan.stack.owned:
+        plan.stack.keep()
+    (plan.data / "evidence").mkdir(exist_ok=True)
+    asyncio.run(ensure_topics(plan.settings()))
+    supervisor = Supervisor(plan.kept(), say=to_stderr, stop=stops.asked)
+    to_stderr(f"starting {', '.join(plan.names)} …")
+    try:
+        if supervisor.start():
+            _announce(plan, supervisor, first=True)
+            while not stops.asked.wait(0.2):
+                if supervisor.tend():
+                    _announce(plan, supervisor)
+                if plan.stack.owned:
+                    _tend_stack(plan)
+    finally:
+        to_stderr("stopping …")
+        (plan.data / READY_FILE).unlink(missing_ok=True)
+        supervisor.stop(impatient=stops.impatient)
+
+
+def _announce(plan: Plan, supervisor: Supervisor, *, first: bool = False) -> None:
+    ready = plan.ready(supervisor.pids)
+    write_json(plan.data / READY_FILE, ready, mode=0o600)
+    if first:
+        typer.echo(json.dumps(ready))
+        sys.stdout.flush()
+        to_stderr(f"ready at {plan.base_url} (keys in {plan.data / READY_FILE}); Ctrl-C stops everything")
+
+
+def _tend_stack(plan: Plan) -> None:
+    try:
+        revived = plan.stack.revive()
+    except StackError as error:
+        to_stderr(str(error))
+        return
+    if revived:
+        to_stderr(f"{', '.join(revived)} had ended; started again")
+    if plan.stack.broker.kind == BrokerKind.TANSU and any(name.startswith("broker") for name in revived):
+        # It keeps its topics in memory only: without them nothing could go on.
+        plan.stack.start()
+        asyncio.run(ensure_topics(plan.settings()))
