@@ -52,9 +52,8 @@ async def follow_clock(
     answered = (0, 0)
     replaying = True
     async for records in tail(settings, PLATFORM_CLOCK, from_beginning=True):
-        ticks = [
-            envelope.message for raw in records if isinstance((envelope := _read(raw.value, raw.headers)).message, ClockTick)
-        ]
+        messages = [decode(raw.value, raw.headers).message for raw in records]
+        ticks = [message for message in messages if isinstance(message, ClockTick)]
         for tick in ticks:
             clock.tick(tick)
         if not ticks:
@@ -70,14 +69,14 @@ async def follow_clock(
         while not (idle() and not any(pending().values())) and waited_s < _IDLE_WAIT_S:
             await asyncio.sleep(0.004)
             waited_s += 0.004
-        now = positions()
         answer = Progress(
             service=service,
             instance=settings.instance or service,
             generation=clock.generation,
             round=last.round,
             positions=tuple(
-                PartitionPosition(topic=topic, partition=number, position=at) for (topic, number), at in now.items()
+                PartitionPosition(topic=topic, partition=number, position=position)
+                for (topic, number), position in positions().items()
             ),
             pending=dict(pending()),
             parked=parked(),
@@ -90,10 +89,6 @@ async def follow_clock(
             message=answer,
         )
         await publisher.publish([(PLATFORM_PROGRESS.name, encode(envelope))])
-
-
-def _read(value: bytes | None, headers: object) -> Envelope:
-    return decode(value, headers)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,9 @@ class LoopConsumer(ConsumerRebalanceListener):
             if stuck_s >= _STUCK_S:
                 self._fail(RuntimeError(f"{lag} records to read and none was read for {_STUCK_S:.0f} s"))
 
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+    async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, revoked: Sequence[TopicPartition]
+    ) -> None:
         try:
             await asyncio.wait_for(self._in_hand.acquire(), 15)
             self._in_hand.release()
@@ -124,7 +126,9 @@ class LoopConsumer(ConsumerRebalanceListener):
         self._ownership = None
         self._assigned = frozenset()
 
-    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+    async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, assigned: Sequence[TopicPartition]
+    ) -> None:
         self._assigned = frozenset(assigned)
         if self._owning is not None:
             self._owning.cancel()

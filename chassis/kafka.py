@@ -36,7 +36,7 @@ def _platform(settings: Settings, client: object) -> Database:
 
 
 async def ensure_topics(settings: Settings) -> None:
-    """Create the topics that are missing, with their partitions and retention, and name each new one's incarnation in the store.
+    """Create the topics that are missing, as the contracts list them, and name each new one's incarnation in the store.
 
     Raises RuntimeError where an existing topic has another number of partitions."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
@@ -46,7 +46,7 @@ async def ensure_topics(settings: Settings) -> None:
         platform = _platform(settings, client)
         for topic in TOPICS:
             response = await admin.create_topics([_new_topic(settings, topic)])
-            for _, code, *rest in response.topic_errors:
+            for _, code, *rest in response.topic_errors:  # type: ignore[attr-defined]
                 if code == TopicAlreadyExistsError.errno:
                     continue
                 if code:
@@ -59,8 +59,8 @@ async def ensure_topics(settings: Settings) -> None:
         for topic in TOPICS:
             if partitions.get(settings.prefixed(topic.name)) not in (topic.partitions, None):
                 raise RuntimeError(
-                    f"topic {settings.prefixed(topic.name)} has {partitions[settings.prefixed(topic.name)]} partitions instead of "
-                    f"{topic.partitions}: keys and timers are bound to that number; use another namespace or move the data"
+                    f"topic {settings.prefixed(topic.name)} has another number of partitions than {topic.partitions}: "
+                    "keys and timers are bound to it; use another namespace or move the data"
                 )
     finally:
         await admin.close()
@@ -71,7 +71,8 @@ def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
     configs = {"cleanup.policy": "compact" if topic.compacted else "delete"}
     if topic.retention_ms >= 0:
         configs["retention.ms"] = str(topic.retention_ms)
-    return NewTopic(settings.prefixed(topic.name), topic.partitions, -1, topic_configs=configs)
+    # -1: the broker's default; without the empty assignments aiokafka refuses it.
+    return NewTopic(settings.prefixed(topic.name), topic.partitions, -1, replica_assignments={}, topic_configs=configs)
 
 
 async def incarnations(settings: Settings, client: object, topics: Sequence[Topic]) -> dict[str, str]:
@@ -92,7 +93,7 @@ class KafkaPublisher:
     async def start(self) -> None:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.kafka_bootstrap,
-            client_id=self._settings.instance or None,
+            client_id=self._settings.instance or "recourse",
             acks="all",
             enable_idempotence=self._settings.kafka_idempotent,
             linger_ms=self._linger_ms,
@@ -124,7 +125,7 @@ async def tail(settings: Settings, topic: Topic, *, from_beginning: bool) -> Asy
     """Every record of a topic from now on (or from its beginning), without a consumer group: each process reads all of it."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap,
-        client_id=settings.instance or None,
+        client_id=settings.instance or "recourse",
         enable_auto_commit=False,
         auto_offset_reset="earliest" if from_beginning else "latest",
         fetch_max_wait_ms=500,

@@ -1,8 +1,9 @@
 """The processing loop: consume → apply → publish → commit, once for all services.
 
-A document remembers, in the write that an input caused, that input's offset (its mark), the epoch of its owner and the effects of the write: records to publish and documents to append. A crash before the commit means redelivery; what is at or
-below its mark is not applied again, its remembered effects are made again instead. A new owner that meets a document of another
-epoch whose mark is not below the offset where it itself began makes the remembered effects first, before anything new."""
+A document remembers, in the write that an input caused, that input's offset (its mark), the epoch of its owner and the effects
+of the write: records to publish and documents to append. A crash before the commit means redelivery; what is at or below its
+mark is not applied again, its remembered effects are made again instead. A new owner that meets a document of another epoch whose
+mark is not below the offset where it itself began makes the remembered effects first, before anything new."""
 
 import logging
 import time
@@ -270,10 +271,7 @@ class ProcessingLoop(Generic[S]):
         seen: dict[str, int] = {} if document is None else dict(document["seen"])
         sequence: int = 0 if document is None else document["sequence"]
         if document is not None and _effects_may_be_lost(document, records, ownership):
-            plan.before = [
-                (topic, Record(key_, value, _headers(headers)))
-                for topic, key_, value, headers in document["effects"]["records"]
-            ]
+            plan.before = [_recalled(stored) for stored in document["effects"]["records"]]
             plan.before_appends = [Append(to, body) for to, body in document["effects"]["appends"]]
 
         state = before = self.handler.load(None if document is None else document["body"])

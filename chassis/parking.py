@@ -1,4 +1,4 @@
-"""Parked keys: a key whose record failed waits, its later records queue behind it, until an operator replays or discards them."""
+"""Parked keys: a key whose record failed waits, and its later records behind it, until an operator replays or discards them."""
 
 import time
 from collections.abc import Sequence

@@ -33,6 +33,7 @@ __all__ = [
     "ReminderReached",
     "Seal",
     "TakeAction",
+    "Variant",
 ]
 
 CaseState = Literal[
@@ -288,6 +289,9 @@ class ReminderGiven(CaseEvent, kind="case.reminder-given"):
     """A party (or, for the platform's own target, a lead) is to be reminded of a deadline."""
 
     deadline: Deadline
+    """As it stands from now on: this reminder is no longer among its `remind_at`."""
+    change: Change = Change()
+    """What the end of a deadline that only reminds changed."""
 
 
 class NoticeRecorded(CaseEvent, kind="case.notice-recorded"):
