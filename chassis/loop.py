@@ -2,8 +2,8 @@
 
 A document remembers, in the write that an input caused, that input's offset (its mark), the epoch of its owner and the effects
 of the write: records to publish and documents to append. A crash before the commit means redelivery; what is at or below its
-mark is not applied again, its remembered effects are made again instead. A new owner that meets a document of another epoch whose
-mark is not below the offset where it itself began makes the remembered effects first, before anything new."""
+mark is not applied again, its remembered effects are made again instead. A new owner that meets a document of another epoch,
+with a mark not below the offset where it itself began, makes the remembered effects first, before anything new."""
 
 import logging
 import time
