@@ -1,0 +1,428 @@
+"""The sandbox's mail server: takes every mail by SMTP, keeps it on disk and shows it over HTTP.
+
+`python -m deploy.local.mailsink --smtp-port P --http-port Q --data DIR`, both ports on loopback. What was answered with 250
+is in the database. A mail sent again (same Message-ID, same recipient) is the same mail, as in a real mailbox; how often that
+happened is counted. Bodies are kept compressed and read only when asked for, so memory stays small."""
+
+import argparse
+import asyncio
+import contextlib
+import email.policy
+import json
+import re
+import signal
+import sqlite3
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.message import EmailMessage, Message
+from email.parser import BytesHeaderParser, BytesParser
+from email.utils import parsedate_to_datetime
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import uvloop
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+__all__ = ["Mailbox", "Mailsink", "links_of", "main", "serve_http"]
+
+HOST = "127.0.0.1"
+NAME = "mailsink.recourse.localhost"
+_MAIL_LIMIT = 32 * 1024 * 1024
+_BODY_LIMIT = 64 * 1024
+_PAGE = 200
+_MOST = 1_000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS mails (
+    mail_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    recipient TEXT NOT NULL COLLATE NOCASE,
+    message_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    order_id TEXT,
+    case_id TEXT,
+    sent_at TEXT NOT NULL,
+    arrived_at TEXT NOT NULL,
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    content BLOB NOT NULL,
+    UNIQUE (recipient, message_id)
+);
+CREATE INDEX IF NOT EXISTS mails_by_kind ON mails (kind, mail_id);
+CREATE INDEX IF NOT EXISTS mails_by_recipient ON mails (recipient, mail_id);
+CREATE TABLE IF NOT EXISTS bounces (recipient TEXT PRIMARY KEY COLLATE NOCASE);
+CREATE TABLE IF NOT EXISTS refusals (refused_at TEXT NOT NULL, recipient TEXT NOT NULL);
+"""
+
+_INSERT = """
+INSERT INTO mails (recipient, message_id, kind, order_id, case_id, sent_at, arrived_at, content)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (recipient, message_id) DO UPDATE SET duplicates = duplicates + 1
+"""
+
+Row = tuple[str, str, str, str | None, str | None, str, str, bytes]
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[dict[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "a" and given.get("href"):
+            self.found.append({"rel": given.get("rel") or "related", "url": str(given["href"])})
+
+
+def links_of(html: str) -> list[dict[str, str]]:
+    """The links of a page in their order, `{rel, url}`; `related` where the page gives no rel."""
+    reader = _Links()
+    reader.feed(html)
+    reader.close()
+    return reader.found
+
+
+def _text(moment: datetime) -> str:
+    moment = moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def _sent_at(head: Message, arrived_at: str) -> str:
+    """When the sender's clock says it was sent: in milliseconds from our own header, else from Date."""
+    own = head["X-Recourse-Sent-At"]
+    if own:
+        return str(own)
+    with contextlib.suppress(TypeError, ValueError):
+        return _text(parsedate_to_datetime(str(head["Date"])))
+    return arrived_at
+
+
+def _id_text(mail_id: int) -> str:
+    return f"mail_{mail_id:012d}"
+
+
+def _id_number(text: str) -> int:
+    match = re.fullmatch(r"(?:mail_)?(\d{1,18})", text)
+    if match is None:
+        raise ValueError("after is a mail_id such as mail_000000000001")
+    return int(match[1])
+
+
+class Mailbox:
+    """What arrived, in one SQLite file. One writing connection, on the event loop; readers open their own."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "mails.sqlite3"
+        self._writing = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        self._lock = threading.Lock()
+        # NORMAL: a commit survives the death of this process; only a power cut could take back the last ones.
+        self._writing.execute("PRAGMA journal_mode=WAL")
+        self._writing.execute("PRAGMA synchronous=NORMAL")
+        self._writing.executescript(_SCHEMA)
+        self._refused = {name.casefold() for (name,) in self._writing.execute("SELECT recipient FROM bounces")}
+
+    def close(self) -> None:
+        self._writing.close()
+
+    def keep(self, rows: list[Row]) -> None:
+        """Write mails in one transaction. Raises sqlite3.Error; then none of them is kept."""
+        with self._transaction() as connection:
+            connection.executemany(_INSERT, rows)
+
+    def refuse(self, address: str) -> None:
+        """From now on mails to this address bounce."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO bounces VALUES (?)", (address,))
+        self._refused.add(address.casefold())
+
+    def refuses(self, address: str) -> bool:
+        """Whether a mail to this address is to be refused now; the refusal is counted."""
+        if address.casefold() not in self._refused:
+            return False
+        with self._transaction() as connection:
+            connection.execute("INSERT INTO refusals VALUES (?, ?)", (_text(datetime.now(UTC)), address))
+        return True
+
+    def mails(
+        self,
+        *,
+        to: str | None = None,
+        kind: str | None = None,
+        order_id: str | None = None,
+        case_id: str | None = None,
+        after: int = 0,
+        limit: int = _PAGE,
+    ) -> dict[str, Any]:
+        """`{items, next?}`, oldest first; `next` is the mail_id to go on after."""
+        given = {"recipient": to, "kind": kind, "order_id": order_id, "case_id": case_id}
+        filters = [(column, value) for column, value in given.items() if value]
+        where = " AND ".join([f"{column} = ?" for column, _ in filters] + ["mail_id > ?"])
+        columns = "mail_id, recipient, kind, order_id, case_id, sent_at, duplicates, content"
+        query = f"SELECT {columns} FROM mails WHERE {where} ORDER BY mail_id LIMIT ?"  # noqa: S608 - our own column names
+        with self._reading() as connection:
+            found = connection.execute(query, (*(value for _, value in filters), after, limit + 1)).fetchall()
+        items = [_item(row) for row in found[:limit]]
+        return {"items": items, **({"next": items[-1]["mail_id"]} if len(found) > limit else {})}
+
+    def stats(self) -> dict[str, Any]:
+        """`{mails, duplicates, refused, by_kind}`: mails kept, repeats of kept ones, and recipients refused."""
+        with self._reading() as connection:
+            by_kind = dict(connection.execute("SELECT kind, count(*) FROM mails GROUP BY kind ORDER BY kind").fetchall())
+            (duplicates,) = connection.execute("SELECT coalesce(sum(duplicates), 0) FROM mails").fetchone()
+            (refused,) = connection.execute("SELECT count(*) FROM refusals").fetchone()
+        return {"mails": sum(by_kind.values()), "duplicates": duplicates, "refused": refused, "by_kind": by_kind}
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._writing.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writing
+                self._writing.execute("COMMIT")
+            except BaseException:
+                if self._writing.in_transaction:
+                    self._writing.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._path)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def _item(row: tuple[int, str, str, str | None, str | None, str, int, bytes]) -> dict[str, Any]:
+    mail_id, recipient, kind, order_id, case_id, sent_at, duplicates, content = row
+    mail: EmailMessage = BytesParser(_class=EmailMessage, policy=email.policy.default).parsebytes(zlib.decompress(content))
+    html = _body(mail, "html")
+    return {
+        "mail_id": _id_text(mail_id),
+        "kind": kind,
+        "to": recipient,
+        "subject": str(mail["Subject"] or ""),
+        "text": _body(mail, "plain"),
+        "html": html,
+        "sent_at": sent_at,
+        **({"case_id": case_id} if case_id else {}),
+        **({"order_id": order_id} if order_id else {}),
+        "links": links_of(html),
+        **({"duplicates": duplicates} if duplicates else {}),
+    }
+
+
+def _body(mail: EmailMessage, kind: str) -> str:
+    part = mail.get_body((kind,))
+    return "" if part is None else str(part.get_content()).replace("\r\n", "\n")
+
+
+class Mailsink:
+    """The SMTP side, as aiosmtpd's handler. Mails that arrive together are committed together."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._arrived: list[tuple[list[Row], asyncio.Future[None]]] = []
+        self._heads = BytesHeaderParser()
+
+    async def serve(self, port: int) -> asyncio.Server:
+        """Listen on loopback. Raises OSError where the port is taken."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(
+            lambda: SMTP(
+                self,
+                hostname=NAME,
+                ident="Recourse sandbox",
+                enable_SMTPUTF8=True,
+                data_size_limit=_MAIL_LIMIT,
+                timeout=600,
+                loop=loop,
+            ),
+            HOST,
+            port,
+            backlog=128,
+        )
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
+    ) -> str:
+        if self._mailbox.refuses(address):
+            return f"550 5.1.1 <{address}>: mailbox unavailable"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(rcpt_options)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        content = envelope.content
+        if not isinstance(content, bytes):
+            return "554 5.6.0 no content"
+        head = self._heads.parsebytes(content)
+        arrived_at = _text(datetime.now(UTC))
+        message_id = str(head["Message-ID"] or f"<{zlib.crc32(content):08x}.{arrived_at}@{NAME}>")
+        kind = str(head["X-Recourse-Kind"] or "other")
+        order_id, case_id = (
+            None if head[name] is None else str(head[name]) for name in ("X-Recourse-Order", "X-Recourse-Case")
+        )
+        sent_at = _sent_at(head, arrived_at)
+        packed = zlib.compress(content, 1)
+        rows: list[Row] = [
+            (recipient, message_id, kind, head["X-Recourse-Order"], head["X-Recourse-Case"], sent_at, arrived_at, packed)
+            for recipient in dict.fromkeys(envelope.rcpt_tos)
+        ]
+        try:
+            await self._kept(rows)
+        except sqlite3.Error as error:
+            return f"451 4.3.0 cannot keep it: {error}"
+        return f"250 2.0.0 kept {message_id}"
+
+    async def _kept(self, rows: list[Row]) -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        if not self._arrived:
+            loop.call_soon(self._flush)
+        self._arrived.append((rows, done))
+        await done
+
+    def _flush(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        try:
+            self._mailbox.keep([row for rows, _ in arrived for row in rows])
+        except sqlite3.Error as error:
+            for _, done in arrived:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        for _, done in arrived:
+            if not done.done():
+                done.set_result(None)
+
+
+class _Refused(Exception):
+    """A request that cannot be answered; says the status and why."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class _Http(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave in one segment
+    disable_nagle_algorithm = True
+    timeout = 60
+    mailbox: Mailbox
+
+    def do_GET(self) -> None:
+        self._answered(self._get)
+
+    def do_POST(self) -> None:
+        self._answered(self._post)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are not worth a line."""
+
+    def _get(self) -> tuple[int, dict[str, Any]]:
+        place = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(place.query).items()}
+        match place.path:
+            case "/health":
+                return 200, {"status": "ok"}
+            case "/stats":
+                return 200, self.mailbox.stats()
+            case "/mails":
+                try:
+                    after = _id_number(query.get("after", "0"))
+                    limit = int(query.get("limit", _PAGE))
+                except ValueError as wrong:
+                    raise _Refused(422, str(wrong)) from None
+                if not 1 <= limit <= _MOST:
+                    raise _Refused(422, f"limit is 1 to {_MOST}")
+                narrowed = {name: query.get(name) for name in ("to", "kind", "order_id", "case_id")}
+                return 200, self.mailbox.mails(**narrowed, after=after, limit=limit)
+        raise _Refused(404, "there are /mails, /stats, /bounces and /health")
+
+    def _post(self) -> tuple[int, dict[str, Any]]:
+        length = int(self.headers.get("Content-Length") or 0)
+        if not 0 <= length <= _BODY_LIMIT:
+            self.close_connection = True
+            raise _Refused(413, "the body is too long")
+        body = self.rfile.read(length)
+        if urlsplit(self.path).path != "/bounces":
+            raise _Refused(404, "there are /mails, /stats, /bounces and /health")
+        try:
+            address = json.loads(body)["email"]
+        except (ValueError, KeyError, TypeError):
+            address = None
+        if not isinstance(address, str) or "@" not in address:
+            raise _Refused(422, 'give {"email": "address"}')
+        self.mailbox.refuse(address)
+        return 200, {"email": address}
+
+    def _answered(self, make: Any) -> None:
+        try:
+            status, body = make()
+        except _Refused as refused:
+            status, body = refused.status, {"detail": str(refused)}
+        payload = json.dumps(body, ensure_ascii=False).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is its own affair; anything else belongs in the log."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+def serve_http(mailbox: Mailbox, port: int) -> ThreadingHTTPServer:
+    """Serve `/mails`, `/stats`, `/bounces` and `/health` from threads of their own. Raises OSError for a taken port."""
+    server = _HttpServer((HOST, port), type("Http", (_Http,), {"mailbox": mailbox}))
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server
+
+
+async def _serve(smtp_port: int, http_port: int, folder: Path) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    mailbox = Mailbox(folder)
+    smtp = await Mailsink(mailbox).serve(smtp_port)
+    http = serve_http(mailbox, http_port)
+    try:
+        await stop.wait()
+    finally:
+        smtp.close()
+        http.shutdown()
+        http.server_close()
+        mailbox.close()
+
+
+def main() -> None:
+    """Run until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local.mailsink", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--smtp-port", type=int, required=True)
+    parser.add_argument("--http-port", type=int, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="the folder of mails.sqlite3")
+    given = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_serve(given.smtp_port, given.http_port, given.data))
+        except OSError as error:
+            sys.exit(f"the mail server cannot start: {error}")
+
+
+if __name__ == "__main__":
+    main()
