@@ -93,12 +93,16 @@ def _text(moment: datetime) -> str:
 
 def _sent_at(head: Message, arrived_at: str) -> str:
     """When the sender's clock says it was sent: in milliseconds from our own header, else from Date."""
-    own = head["X-Recourse-Sent-At"]
-    if own:
-        return str(own)
+    if own := _header(head, "X-Recourse-Sent-At"):
+        return own
     with contextlib.suppress(TypeError, ValueError):
-        return _text(parsedate_to_datetime(str(head["Date"])))
+        return _text(parsedate_to_datetime(_header(head, "Date") or ""))
     return arrived_at
+
+
+def _header(head: Message, name: str) -> str | None:
+    value = head[name]  # a Header object where the bytes are no ASCII
+    return None if value is None else str(value)
 
 
 def _id_text(mail_id: int) -> str:
@@ -263,15 +267,13 @@ class Mailsink:
             return "554 5.6.0 no content"
         head = self._heads.parsebytes(content)
         arrived_at = _text(datetime.now(UTC))
-        message_id = str(head["Message-ID"] or f"<{zlib.crc32(content):08x}.{arrived_at}@{NAME}>")
-        kind = str(head["X-Recourse-Kind"] or "other")
-        order_id, case_id = (
-            None if head[name] is None else str(head[name]) for name in ("X-Recourse-Order", "X-Recourse-Case")
-        )
+        message_id = _header(head, "Message-ID") or f"<{zlib.crc32(content):08x}.{arrived_at}@{NAME}>"
+        kind = _header(head, "X-Recourse-Kind") or "other"
+        order_id, case_id = _header(head, "X-Recourse-Order"), _header(head, "X-Recourse-Case")
         sent_at = _sent_at(head, arrived_at)
         packed = zlib.compress(content, 1)
         rows: list[Row] = [
-            (recipient, message_id, kind, head["X-Recourse-Order"], head["X-Recourse-Case"], sent_at, arrived_at, packed)
+            (recipient, message_id, kind, order_id, case_id, sent_at, arrived_at, packed)
             for recipient in dict.fromkeys(envelope.rcpt_tos)
         ]
         try:
