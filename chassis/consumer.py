@@ -19,6 +19,8 @@ from chassis.telemetry import Health
 __all__ = ["LoopConsumer"]
 
 log = logging.getLogger(__name__)
+_broker_log = logging.getLogger("faststream.kafka")
+_broker_log.setLevel(logging.WARNING)  # it has a line for every batch
 _WATCH_S = 5.0
 _STUCK_S = 60.0
 _BATCH = 1_000
@@ -51,7 +53,10 @@ class LoopConsumer(ConsumerRebalanceListener):
         self.positions: dict[tuple[str, int], int] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._broker = KafkaBroker(
-            settings.kafka_bootstrap, apply_types=False, graceful_timeout=5.0, logger=logging.getLogger("faststream")
+            settings.kafka_bootstrap,
+            apply_types=False,
+            graceful_timeout=5.0,
+            logger=_broker_log,
         )
         service = loop.handler.service
         self._subscriber = self._broker.subscriber(
