@@ -1,0 +1,172 @@
+"""What cases does with each record: ask the engine, seal what it decided, tell it and keep it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from chassis.handler import Emission, Inbound, Step
+from chassis.store import Append, Database
+from contracts.cases import CaseEvent, CaseMoved, DeadlineReached, MessagePosted, PostMessage, ReminderReached, TakeAction
+from contracts.notices import NoticeFailed, NoticeSent
+from contracts.orders import CommandRefused, CommandRepeated, FactRecorded, ReportAccepted
+from contracts.problems import Problem
+from contracts.topics import CASES_EVENTS, READS, Topic
+from engine.casefile import CLOSED, CaseFile
+from engine.decide import Refusal, decide, evolve
+from engine.programmes import Programmes
+from services.cases.sealing import data_of, new_salt, seal
+from services.cases.store import FILES, done_among, history_entry, thread_entry
+
+__all__ = ["CasesHandler", "Docket"]
+
+_HEARD = ReportAccepted | FactRecorded | TakeAction | PostMessage | DeadlineReached | ReminderReached | NoticeSent | NoticeFailed
+_ASKED = TakeAction | PostMessage
+_REFUSALS_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Docket:
+    """An order's case file with what a repeated command is recognised by.
+
+    The history knows every command that was done, except those of the latest write: their entries may still be on their way.
+    So the document names these itself (`done`); `doing` are the ones since it was read. A refusal is kept for a while too:
+    its command must not be done by a later copy after its sender was told no."""
+
+    file: CaseFile | None = None
+    done: tuple[str, ...] = ()
+    doing: tuple[str, ...] = ()
+    refused: tuple[tuple[str, Problem], ...] = ()
+
+    def has_done(self, command_id: str) -> bool:
+        return command_id in self.doing or command_id in self.done
+
+    def refusal_of(self, command_id: str) -> Problem | None:
+        return next((problem for refused, problem in self.refused if refused == command_id), None)
+
+    def refusing(self, command_id: str, problem: Problem) -> "Docket":
+        return replace(self, refused=(*self.refused, (command_id, problem))[-_REFUSALS_KEPT:])
+
+
+class CasesHandler:
+    """The shell around `engine.decide`. Keys are order ids; a document exists once something was reported on the order."""
+
+    service: ClassVar[str] = "cases"
+    topics: ClassVar[tuple[Topic, ...]] = READS["cases"]
+    # Most events of intake concern orders that nothing was reported on and leave no trace here, so their numbers are not
+    # followed; what a case needs of the order comes whole with each report.
+    gapless: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, database: Database, programmes: Programmes) -> None:
+        self._database = database
+        self._programmes = programmes
+
+    def collection_of(self, key: str) -> str | None:
+        return FILES if key.startswith("ord_") else None
+
+    def load(self, body: dict[str, Any] | None) -> Docket:
+        if body is None:
+            return Docket()
+        return Docket(
+            file=CaseFile.model_validate(body),
+            done=tuple(body["done"]),
+            refused=tuple((refused, Problem.model_validate(problem)) for refused, problem in body["refused"]),
+        )
+
+    def dump(self, state: Docket) -> dict[str, Any]:
+        if state.file is None:
+            raise ValueError("an order without a case has no file to write")
+        body = state.file.model_dump(mode="json")
+        body["done"] = list(state.doing)
+        body["refused"] = [[refused, problem.model_dump(mode="json")] for refused, problem in state.refused]
+        return body
+
+    async def prepare(self, batch: Sequence[Inbound]) -> frozenset[str]:
+        """The commands of the batch that were done before: a gateway that takes over a key publishes its command again."""
+        return await done_among(
+            self._database, {inbound.envelope.id for inbound in batch if isinstance(inbound.envelope.message, _ASKED)}
+        )
+
+    def apply(self, state: Docket, inbound: Inbound, context: frozenset[str]) -> Step[Docket]:
+        envelope = inbound.envelope
+        command = envelope.message
+        if not isinstance(command, _HEARD):
+            return Step(state)
+        if isinstance(command, _ASKED):
+            if envelope.id in context or state.has_done(envelope.id):
+                return Step(state, (_answer(envelope.id, CommandRepeated(href=_href(command)), envelope.time),))
+            if (problem := state.refusal_of(envelope.id)) is not None:
+                return Step(state, (_answer(envelope.id, CommandRefused(problem=problem), envelope.time),))
+        decided = decide(state.file, command, at=envelope.time, command_id=envelope.id, programmes=self._programmes)
+        if isinstance(decided, Refusal):
+            kept = state if state.file is None else state.refusing(envelope.id, decided.problem)
+            return Step(kept, (_answer(envelope.id, CommandRefused(problem=decided.problem), envelope.time),))
+        if not decided:
+            return Step(state)
+        if isinstance(command, _ASKED):
+            state = replace(state, doing=(*state.doing, envelope.id))
+            asked_by = envelope.id
+        else:
+            asked_by = envelope.command_id if isinstance(command, ReportAccepted) else None
+        return _record(state, decided, asked_by)
+
+    def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
+        return appends
+
+    async def appended(self, appends: Sequence[Append]) -> None:
+        """Nobody waits for it."""
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        """Nothing is kept in memory."""
+
+    def pending(self) -> Mapping[str, int]:
+        return {}
+
+
+def _record(state: Docket, decided: Sequence[CaseEvent], asked_by: str | None) -> Step[Docket]:
+    """Seal each event to its case's chain and put it down: in the file, the history, the thread, on the topic.
+
+    The last event is the command's own; those before it are deadlines that had passed by then, caused by nobody."""
+    file = state.file
+    emissions: list[Emission] = []
+    appends: list[Append] = []
+    for number, event in enumerate(decided, start=1):
+        command_id = asked_by if number == len(decided) else None
+        case = None if file is None else file.cases.get(event.case_id)
+        data = data_of(event)
+        sealed = seal(
+            data,
+            kind=event.kind,
+            sequence=1 if case is None else case.sequence + 1,
+            previous_hash=None if case is None else case.head,
+            salt=new_salt(),
+        )
+        event = event.model_copy(update={"seal": sealed})
+        file = evolve(file, event)
+        emissions.append(
+            Emission(
+                CASES_EVENTS,
+                event,
+                event.at,
+                command_id=command_id,
+                settles=command_id is not None and not _order_follows(event),
+            )
+        )
+        # The file counts its events as the topic does: every sequenced event on it is one of the file's.
+        appends.append(history_entry(event, data, sealed, file.sequence, command_id))
+        if isinstance(event, CaseMoved | MessagePosted) and event.message is not None:
+            appends.append(thread_entry(event, event.message, file.sequence))
+    return Step(replace(state, file=file), tuple(emissions), tuple(appends))
+
+
+def _order_follows(event: CaseEvent) -> bool:
+    """Whether intake changes the order on this event: the caller then waits for that, and reads both as they then are."""
+    return isinstance(event, CaseMoved) and (event.change.state in CLOSED or event.change.reopened)
+
+
+def _answer(command_id: str, message: CommandRefused | CommandRepeated, at: datetime) -> Emission:
+    return Emission(CASES_EVENTS, message, at, command_id=command_id, settles=True, sequenced=False)
+
+
+def _href(command: TakeAction | PostMessage) -> str:
+    return f"/v1/cases/{command.case_id}"
