@@ -1,6 +1,6 @@
 """Money, time, ids and capability links: the values that every message is made of."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -64,16 +64,14 @@ def test_money_of_two_currencies_is_never_added() -> None:
     assert digits_of("JPY") == 0
 
 
-ZONES = st.sampled_from([UTC, ZoneInfo("America/Sao_Paulo")])
-
-
-@given(st.datetimes(min_value=datetime.min.replace(year=1990), max_value=datetime.min.replace(year=2100), timezones=ZONES))
-def test_a_moment_as_text_sorts_as_time_and_comes_back(moment: datetime) -> None:
+@given(st.integers(631_152_000_000_000, 4_102_444_800_000_000), st.sampled_from([UTC, ZoneInfo("America/Sao_Paulo")]))
+def test_a_moment_as_text_sorts_as_time_and_comes_back(microseconds: int, zone: tzinfo) -> None:
+    moment = datetime.fromtimestamp(0, zone) + timedelta(microseconds=microseconds)
     text = format_moment(moment)
     again = parse_moment(text)
     assert len(text) == 24
     assert timedelta(0) <= moment.astimezone(UTC) - again < timedelta(milliseconds=1)
-    assert (format_moment(again + timedelta(milliseconds=1)) > text) is True
+    assert format_moment(again + timedelta(milliseconds=1)) > text
 
 
 @pytest.mark.parametrize("wrong", ["2019-07-15", "2019-07-15T10:00:00", "yesterday", 1563148800, 1563148800.5, None, ""])
