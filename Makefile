@@ -29,9 +29,11 @@ bench: setup ## measure ingestion against the raw floor (builds the native store
 stack: setup ## start broker and store in the background, data in .recourse
 	@$(BIN)/recourse stack start
 
-lock: setup ## renew requirements.lock after a change of pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --extra local --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements.lock
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --no-header --quiet
+lock: ## renew the lock files after a change of pyproject.toml (needs uv)
+	@$(LOCK) --extra local --extra dev -o requirements.lock
+	@$(LOCK) --constraint requirements.lock -o requirements.run.lock
 
 clean: ## remove .venv, caches and the data of local runs
 	@rm -rf .venv .recourse .pytest_cache .ruff_cache .hypothesis .import_linter_cache

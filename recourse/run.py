@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import logging
 import signal
+import socket
 from enum import StrEnum
 from typing import Annotated, Protocol, cast
 
@@ -52,15 +53,19 @@ def run(
 
 
 def _shares(settings: Settings, services: list[Service]) -> list[tuple[Service, Settings]]:
-    """The settings of each service: with several in one process each has an instance name and a health port."""
+    """The settings of each service: with several in one process each has an instance name and a health port.
+
+    Without a given name the host's makes the difference: that of a container or pod is its own and outlives a restart.
+    """
+    host = socket.gethostname()
     if len(services) == 1:
-        return [(services[0], dataclasses.replace(settings, instance=settings.instance or f"{services[0]}-1"))]
+        return [(services[0], dataclasses.replace(settings, instance=settings.instance or f"{services[0]}-{host}"))]
     return [
         (
             service,
             dataclasses.replace(
                 settings,
-                instance=f"{service}-{settings.instance or 1}",
+                instance=f"{service}-{settings.instance or host}",
                 health_port=settings.health_port + place if settings.health_port else 0,
             ),
         )

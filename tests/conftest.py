@@ -73,5 +73,5 @@ def _environment(choice: Choice) -> Iterator[Mapping[str, str]]:
         yield {
             **os.environ,
             "RECOURSE_KAFKA_BOOTSTRAP": f"127.0.0.1:{kafka}",
-            "RECOURSE_MONGO_URI": f"mongodb://127.0.0.1:{mongo}/?directConnection=true",
+            "RECOURSE_MONGO_URI": f"mongodb://127.0.0.1:{mongo}/?directConnection=true&journal=true",
         }

@@ -88,7 +88,8 @@ class DockerPart:
     def address(self) -> str:
         if self.service == "kafka":
             return f"127.0.0.1:{self.compose.kafka_port}"
-        return f"mongodb://127.0.0.1:{self.compose.mongo_port}/?directConnection=true"
+        # Without the journal an acknowledged write can be lost when the store is killed.
+        return f"mongodb://127.0.0.1:{self.compose.mongo_port}/?directConnection=true&journal=true"
 
     def prepare(self, say: Say) -> None:
         self.compose.run("pull", "--quiet", "--policy", "missing", self.service)

@@ -1,0 +1,20 @@
+"""Creates the topics that are missing: `python -m recourse.topics`, once before the services of a deployment start."""
+
+import asyncio
+
+import typer
+
+from chassis.kafka import ensure_topics
+from chassis.settings import Settings, SettingsError
+from recourse.failing import failing_clearly
+
+
+def topics() -> None:
+    """Create what is missing at RECOURSE_KAFKA_BOOTSTRAP; at once when all are there."""
+    with failing_clearly(SettingsError):
+        settings = Settings.from_environment()
+    asyncio.run(ensure_topics(settings))
+
+
+if __name__ == "__main__":
+    typer.run(topics)
