@@ -1,0 +1,167 @@
+"""The case file of an order: its cases and its one refund ledger, as far as decisions need them."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from contracts.actors import Party
+from contracts.base import Model, Moment
+from contracts.cases import Answer, CaseState, Deadline, LedgerEntry, Outcome, PolicyRef, Proposal
+from contracts.ids import child_id
+from contracts.money import Money
+from contracts.orders import Fact, Order
+
+__all__ = [
+    "CLOSED",
+    "Balance",
+    "Case",
+    "CaseFile",
+    "available_to",
+    "balance",
+    "entries_of_fact",
+    "ledger_of",
+    "open_reservations",
+]
+
+CLOSED: frozenset[str] = frozenset({"resolved", "rejected"})
+"""The states in which a case has ended."""
+
+
+class Case(Model):
+    """One case, without its messages and history."""
+
+    case_id: str
+    number: int
+    """The n-th case of the order, from 1."""
+    policy: PolicyRef
+    """Pinned when the case opened (NX-07)."""
+    reason: str
+    state: CaseState
+    turn: Party | None = None
+    outcome: Outcome | None = None
+    answer: Answer | None = None
+    """The merchant's latest answer."""
+    proposal: Proposal | None = None
+    """The platform's proposal while it stands."""
+    deadlines: tuple[Deadline, ...] = ()
+    """Those that stand."""
+    marks: dict[str, str] = {}
+    """Circumstances that guards ask for."""
+    opened_at: Moment
+    updated_at: Moment
+    closed_at: Moment | None = None
+    version: int
+    """What a reader sees: the ETag. Notices and reminders leave it as it is."""
+    sequence: int
+    """Events of this case so far: its history without gaps."""
+    head: str | None = None
+    """Hash of the last sealed event."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.state not in CLOSED
+
+
+class CaseFile(Model):
+    """Everything that cases decides about one order."""
+
+    order: Order
+    facts: tuple[Fact, ...] = ()
+    ledger: tuple[LedgerEntry, ...] = ()
+    cases: dict[str, Case] = {}
+    """By case id, oldest first."""
+    at: Moment
+    """The time of the last event: time in a file never runs backwards."""
+    sequence: int
+    """Events of the order so far."""
+
+    @property
+    def open_cases(self) -> tuple[Case, ...]:
+        return tuple(case for case in self.cases.values() if case.is_open)
+
+
+class Balance(Model):
+    """How an order's money stands (NX-06). `refundable` = paid − reserved − executed, never below zero."""
+
+    paid: Money
+    reserved: Money
+    executed: Money
+    refundable: Money
+
+
+def open_reservations(ledger: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """Reservations that nothing has settled or released yet, oldest first."""
+    entries = tuple(ledger)
+    settled = {entry.settles for entry in entries if entry.settles is not None}
+    return tuple(entry for entry in entries if entry.kind == "reserved" and entry.entry_id not in settled)
+
+
+def executed_amount(ledger: Iterable[LedgerEntry]) -> Decimal:
+    """The sum that has flowed back."""
+    return sum((entry.amount.amount for entry in ledger if entry.kind == "executed"), Decimal(0))
+
+
+def balance(paid: Money, ledger: tuple[LedgerEntry, ...]) -> Balance:
+    """The sums over a ledger, which is in the currency of `paid`."""
+    reserved = sum((entry.amount.amount for entry in open_reservations(ledger)), Decimal(0))
+    executed = executed_amount(ledger)
+    return Balance(
+        paid=paid,
+        reserved=Money(amount=reserved, currency=paid.currency),
+        executed=Money(amount=executed, currency=paid.currency),
+        refundable=Money(amount=max(paid.amount - reserved - executed, Decimal(0)), currency=paid.currency),
+    )
+
+
+def available_to(file: CaseFile, case_id: str) -> Money:
+    """What a refund of this case may come to: what is refundable and what the case itself has reserved."""
+    paid = file.order.amount
+    others = sum(
+        (entry.amount.amount for entry in open_reservations(file.ledger) if entry.case_id != case_id),
+        Decimal(0),
+    )
+    return Money(amount=max(paid.amount - executed_amount(file.ledger) - others, Decimal(0)), currency=paid.currency)
+
+
+def entries_of_fact(order: Order, ledger: tuple[LedgerEntry, ...], fact: Fact) -> tuple[LedgerEntry, ...]:
+    """The executed entries that a fact `refunded` is: it settles what is reserved (a reservation of just this amount
+    first, then the oldest), so that no promise is paid twice; the remainder stands alone. More than was left is flagged
+    `over_refund`, never dropped. A fact in another currency cannot be reckoned and gives none."""
+    paid = order.amount
+    if fact.kind != "refunded" or fact.amount is None or fact.amount.currency != paid.currency or not fact.amount.amount:
+        return ()
+    flags = ("over_refund",) if executed_amount(ledger) + fact.amount.amount > paid.amount else ()
+    left = fact.amount.amount
+    entries: list[LedgerEntry] = []
+
+    def execute(amount: Decimal, reservation: LedgerEntry | None) -> None:
+        entries.append(
+            LedgerEntry(
+                entry_id=child_id("lge", order.order_id, fact.fact_id, "executed", str(len(entries))),
+                kind="executed",
+                amount=Money(amount=amount, currency=paid.currency),
+                case_id=reservation.case_id if reservation else None,
+                decision_id=reservation.decision_id if reservation else None,
+                fact_id=fact.fact_id,
+                executor=reservation.executor if reservation else "merchant",
+                confirmed_by="fact",
+                settles=reservation.entry_id if reservation else None,
+                at=fact.recorded_at,
+                flags=flags,
+            )
+        )
+
+    for reservation in sorted(open_reservations(ledger), key=lambda entry: entry.amount != fact.amount):
+        if left:
+            execute(min(left, reservation.amount.amount), reservation)
+            left -= min(left, reservation.amount.amount)
+    if left:
+        execute(left, None)
+    return tuple(entries)
+
+
+def ledger_of(order: Order, facts: tuple[Fact, ...]) -> tuple[LedgerEntry, ...]:
+    """The ledger of an order without a case: refunds that its facts report."""
+    ledger: tuple[LedgerEntry, ...] = ()
+    for fact in facts:
+        ledger += entries_of_fact(order, ledger, fact)
+    return ledger

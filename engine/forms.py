@@ -1,0 +1,250 @@
+"""Forms of actions: their fields as JSON Schema with the bounds of the moment, and reading what was filled in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from contracts.base import parse_duration
+from contracts.evidence import Evidence
+from contracts.money import Money, digits_of
+from contracts.problems import FieldError
+from engine.guards import Situation, smallest
+from engine.programmes import Action, FormField, Transition, in_language
+
+__all__ = ["Filled", "fill", "schema", "text_error"]
+
+MAX_TEXT = 10_000
+MAX_CODE = 100
+MAX_EVIDENCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A form that fits: the row it takes and its values (`Money` for an amount)."""
+
+    row: Transition
+    values: dict[str, Any]
+
+
+def _pointer(*path: str | int) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def text_error(value: object, limit: int = MAX_TEXT) -> str | None:
+    """What is wrong with a text a party wrote, None when it is fine."""
+    if not isinstance(value, str):
+        return "give text"
+    if not value.strip():
+        return "write something"
+    return f"{limit} characters at most" if len(value) > limit else None
+
+
+def _choices(name: str, field: FormField, rows: Sequence[Transition]) -> tuple[str, ...]:
+    """The values of a choice that lead somewhere now."""
+    named = [row.given[name] for row in rows if name in row.given]
+    if len(named) < len(rows) or not named:
+        return tuple(field.values)
+    return tuple(value for value in field.values if any(value in values for values in named))
+
+
+def _bounds(amount: str, available: Money) -> tuple[Money, Money]:
+    """The least and the most that a row takes of what is available to the case."""
+    zero, unit = Money.zero(available.currency), smallest(available.currency)
+    if amount == "full" or not available.amount:
+        return available, available
+    if amount == "partial":
+        return unit, available - unit
+    return (zero if amount == "up_to" else unit), available
+
+
+def fill(
+    action: Action, rows: Sequence[Transition], now: Situation, fields: Mapping[str, Any], evidence: Sequence[Evidence]
+) -> Filled | tuple[FieldError, ...]:
+    """Read a filled form against the rows that are open. Errors point at the fields."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    errors = [
+        FieldError(pointer=_pointer(name), detail="this action has no such field")
+        for name in given
+        if name not in action.fields
+    ]
+    values: dict[str, Any] = {}
+    for name, field in action.fields.items():
+        if name not in given:
+            if field.required:
+                errors.append(FieldError(pointer=_pointer(name), detail="this field is required"))
+        else:
+            value = _READERS[field.type](name, field, given[name], rows, evidence)
+            if isinstance(value, FieldError):
+                errors.append(value)
+            else:
+                values[name] = value
+    if errors:
+        return tuple(errors)
+    row = next((row for row in rows if all(values.get(name) in wanted for name, wanted in row.given.items())), None)
+    if row is None:
+        return (FieldError(pointer=_pointer(next(iter(rows[0].given))), detail="this choice is not open now"),)
+    wrong = _settle_amount(action, row, now, values)
+    return (wrong,) if wrong else Filled(row, values)
+
+
+def _settle_amount(action: Action, row: Transition, now: Situation, values: dict[str, Any]) -> FieldError | None:
+    """Check the refund amount against the row, or fill in all that is available where it may be left out (BP-12)."""
+    name = next((name for name, field in action.fields.items() if field.type == "refund_amount"), None)
+    if name is None:
+        return None
+    amount = values.get(name)
+    if row.amount is None:
+        return None if amount is None else FieldError(pointer=_pointer(name), detail="this choice takes no refund amount")
+    available = now.available
+    if amount is None:
+        if row.amount in ("partial", "up_to"):
+            return FieldError(pointer=_pointer(name), detail="this field is required")
+        values[name] = available
+        return None
+    if amount.currency != available.currency:
+        return FieldError(pointer=_pointer(name, "currency"), detail=f"the order was paid in {available.currency}")
+    least, most = _bounds(row.amount, available)
+    if least <= amount <= most:
+        return None
+    bounds = f"exactly {least}" if least == most else f"at least {least} and at most {most}"
+    return FieldError(pointer=_pointer(name), detail=f"the amount must be {bounds}: {available} can still be refunded")
+
+
+def _read_choice(name: str, field: FormField, value: Any, rows: Sequence[Transition], _: Any) -> Any:
+    allowed = _choices(name, field, rows)
+    return value if value in allowed else FieldError(pointer=_pointer(name), detail=f"choose one of {', '.join(allowed)}")
+
+
+def _read_text(name: str, field: FormField, value: Any, *_: Any) -> Any:
+    wrong = text_error(value, MAX_CODE if field.type == "code" else MAX_TEXT)
+    return FieldError(pointer=_pointer(name), detail=wrong) if wrong else value
+
+
+def _read_amount(name: str, field: FormField, value: Any, *_: Any) -> Any:
+    unknown = set(value) - {"amount", "currency"} if isinstance(value, dict) else set()
+    if unknown:
+        return FieldError(pointer=_pointer(name, min(unknown)), detail="money has amount and currency")
+    try:
+        return Money.model_validate(value)
+    except ValidationError as invalid:
+        error = invalid.errors()[0]
+        return FieldError(pointer=_pointer(name, *error["loc"]), detail=error["msg"].removeprefix("Value error, "))
+
+
+def _read_duration(name: str, field: FormField, value: Any, *_: Any) -> Any:
+    try:
+        span = parse_duration(value)
+    except (ValueError, TypeError):
+        return FieldError(pointer=_pointer(name), detail="give an ISO 8601 duration such as P7D")
+    if (field.minimum and span < parse_duration(field.minimum)) or (field.maximum and span > parse_duration(field.maximum)):
+        return FieldError(pointer=_pointer(name), detail=f"between {field.minimum} and {field.maximum}")
+    return value
+
+
+def _read_evidence(name: str, field: FormField, value: Any, _: Any, evidence: Sequence[Evidence]) -> Any:
+    if not isinstance(value, list | tuple) or len(value) > MAX_EVIDENCE or (field.required and not value):
+        return FieldError(pointer=_pointer(name), detail=f"give a list of at most {MAX_EVIDENCE} ids of evidence")
+    known = {each.evidence_id for each in evidence}
+    for place, evidence_id in enumerate(value):
+        if evidence_id not in known:
+            return FieldError(pointer=_pointer(name, place), detail="there is no such evidence on this order")
+    return list(value)
+
+
+_READERS: Mapping[str, Callable[..., Any]] = {
+    "choice": _read_choice,
+    "text": _read_text,
+    "code": _read_text,
+    "refund_amount": _read_amount,
+    "duration": _read_duration,
+    "evidence": _read_evidence,
+}
+
+
+def schema(action: Action, rows: Sequence[Transition], now: Situation, locale: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of an action's fields as they may be filled now. Bounds that JSON Schema has no word for
+    (of decimal strings and durations) stand in `x-minimum` and `x-maximum`, texts of choices in `x-labels`."""
+    required = [name for name, field in action.fields.items() if field.required]
+    properties: dict[str, Any] = {}
+    conditions: list[dict[str, Any]] = []
+    for name, field in action.fields.items():
+        properties[name] = {"title": in_language(field.label, locale), **_SCHEMAS[field.type](name, field, rows, now, locale)}
+        if field.type == "refund_amount":
+            for row in rows:
+                then = _amount_rule(name, row, now)
+                if row.given and then:
+                    conditions.append({"if": _if(row.given), "then": then})
+                elif "required" in then:
+                    required.append(name)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+        **({"allOf": conditions} if conditions else {}),
+    }
+
+
+def _if(given: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    return {"properties": {name: {"enum": list(values)} for name, values in given.items()}, "required": list(given)}
+
+
+def _amount_rule(name: str, row: Transition, now: Situation) -> dict[str, Any]:
+    """What one row says about the refund amount beyond the bounds that hold for all rows."""
+    if row.amount is None:
+        return {"properties": {name: False}}
+    least, most = (bound.model_dump(mode="json") for bound in _bounds(row.amount, now.available))
+    if row.amount == "full":
+        return {"properties": {name: {"const": most}}}
+    if row.amount == "partial":
+        return {"required": [name], "properties": {name: {"x-minimum": least, "x-maximum": most}}}
+    return {"required": [name]} if row.amount == "up_to" else {}
+
+
+def _amount_schema(name: str, field: FormField, rows: Sequence[Transition], now: Situation, locale: str) -> dict[str, Any]:
+    available = now.available
+    digits = digits_of(available.currency)
+    bounds = [_bounds(row.amount, available) for row in rows if row.amount]
+    least, most = min(least for least, _ in bounds), max(most for _, most in bounds)
+    return {
+        "type": "object",
+        "properties": {
+            "amount": {"type": "string", "pattern": rf"^\d{{1,15}}(\.\d{{1,{digits}}})?$" if digits else r"^\d{1,15}$"},
+            "currency": {"const": available.currency},
+        },
+        "required": ["amount", "currency"],
+        "additionalProperties": False,
+        "default": available.model_dump(mode="json"),
+        "x-minimum": least.model_dump(mode="json"),
+        "x-maximum": most.model_dump(mode="json"),
+    }
+
+
+def _choice_schema(name: str, field: FormField, rows: Sequence[Transition], now: Situation, locale: str) -> dict[str, Any]:
+    allowed = _choices(name, field, rows)
+    return {
+        "type": "string",
+        "enum": list(allowed),
+        "x-labels": {value: in_language(field.values[value], locale) for value in allowed},
+    }
+
+
+def _duration_schema(name: str, field: FormField, *_: Any) -> dict[str, Any]:
+    bounds = {"x-minimum": field.minimum, "x-maximum": field.maximum}
+    return {"type": "string", "format": "duration", **{word: bound for word, bound in bounds.items() if bound}}
+
+
+def _evidence_schema(name: str, field: FormField, *_: Any) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "minItems": int(field.required), "maxItems": MAX_EVIDENCE}
+
+
+_SCHEMAS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "choice": _choice_schema,
+    "text": lambda *_: {"type": "string", "pattern": r"\S", "maxLength": MAX_TEXT},
+    "code": lambda *_: {"type": "string", "pattern": r"\S", "maxLength": MAX_CODE},
+    "refund_amount": _amount_schema,
+    "duration": _duration_schema,
+    "evidence": _evidence_schema,
+}

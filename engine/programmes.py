@@ -1,0 +1,499 @@
+"""Programmes: the policies of the product as validated, versioned, effective-dated data (one YAML file a version).
+
+A programme names its reasons, states, actions with their forms, deadlines, and one table of transitions. What may stand
+in a row is a small general vocabulary: guards (`When`) and effects (`Effects`), evaluated in `engine.decide`."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from contracts.actors import Party, Role
+from contracts.base import Duration, Model, Moment
+from contracts.cases import CaseState, Outcome, Variant
+from contracts.orders import FactKind
+from engine.calendar import WorkingDays
+from engine.casefile import CLOSED
+
+__all__ = [
+    "Action",
+    "Calendar",
+    "DeadlineTerms",
+    "Effects",
+    "FormField",
+    "Programme",
+    "ProgrammeError",
+    "Programmes",
+    "ProtectionTerms",
+    "Reason",
+    "StateTerms",
+    "Texts",
+    "Transition",
+    "When",
+    "in_language",
+]
+
+Trigger = Literal["report", "action", "silence", "fact"]
+Texts = dict[str, str]
+"""A text by language; `en` is always there and stands in for a missing one."""
+
+
+class ProgrammeError(ValueError):
+    """A programme file that cannot be used; the text names file and place."""
+
+
+class Terms(Model):
+    """A part of a programme: unlike messages it refuses what it does not know, so that a slip of the pen is seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def in_language(texts: Mapping[str, str], locale: str) -> str:
+    """The text in the language of a locale (`de-AT` reads `de`), else in English."""
+    return texts.get(locale) or texts.get(locale.replace("_", "-").split("-")[0]) or texts["en"]
+
+
+class Calendar(Terms):
+    """A calendar of working days: ISO weekdays (1 = Monday) without the holidays."""
+
+    weekdays: tuple[int, ...]
+    holidays: tuple[date, ...] = ()
+
+    @cached_property
+    def working(self) -> WorkingDays:
+        return WorkingDays(self.weekdays, self.holidays)
+
+
+class ProtectionTerms(Terms):
+    """How long orders of this programme are protected (BP-04) and when the buyer is asked (BP-05)."""
+
+    days: int
+    check_in_before_end: Duration
+    check_in_after_order: Duration
+    """Never earlier than this after the order."""
+
+
+class Reason(Terms):
+    """What a buyer may report. One that opens no case only ends the protection (`satisfied`)."""
+
+    label: Texts
+    rule: str
+    opens_case: bool = True
+    needs_protection: bool = True
+    """Refused where the order is not protected (any more)."""
+    needs_declared_insolvency: bool = False
+
+
+class StateTerms(Terms):
+    """A state as this programme uses it. `turn` and `deadlines` are what a row that leads here sets unless it says
+    otherwise."""
+
+    label: Texts
+    turn: Party | None = None
+    deadlines: tuple[str, ...] = ()
+
+
+class FormField(Terms):
+    """A field of an action's form. A `choice` takes what open rows of the table give for it; where no row does, all of its
+    `values`. A `refund_amount` is bounded by the row's `amount`."""
+
+    type: Literal["choice", "text", "code", "refund_amount", "duration", "evidence"]
+    label: Texts
+    required: bool = False
+    values: dict[str, Texts] = {}
+    minimum: Duration | None = None
+    maximum: Duration | None = None
+
+
+class Action(Terms):
+    """What a party can do; the table says when."""
+
+    by: tuple[Role, ...]
+    label: Texts
+    fields: dict[str, FormField] = {}
+
+
+class DeadlineTerms(Terms):
+    """A due moment for one party, or one for each of several."""
+
+    label: Texts
+    party: Party | Literal["turn"] | None = None
+    """`turn`: whoever's turn it is when it is set."""
+    parties: tuple[Party, ...] = ()
+    after: Duration
+    after_field: str | None = None
+    """The action's field that may say another duration."""
+    calendar: str | None = None
+    """Days are working days of this calendar of the programme."""
+    remind_before: tuple[Duration, ...] = ()
+    rule: str
+
+
+class When(Terms):
+    """Guards over the case: all that are given must hold."""
+
+    variant: tuple[Variant, ...] | None = None
+    """The merchant's answer offers this."""
+    answered: bool | None = None
+    """Whether the merchant has ever answered this case."""
+    mark: str | None = None
+    no_mark: str | None = None
+    fact: FactKind | None = None
+    """The order has such a fact."""
+    own_turn: bool | None = None
+    """It is the actor's own turn."""
+    proposal: bool | None = None
+    """Whether a proposal stands."""
+    accepted: bool | None = None
+    """Whether the actor has accepted the standing proposal."""
+    others_accepted: bool | None = None
+    """Whether everybody but the actor has."""
+    proposal_payable: bool | None = None
+    """Whether the proposed amount is still refundable."""
+    closed_within: Duration | None = None
+    """The case ended at most this long ago."""
+
+    @cached_property
+    def guards(self) -> tuple[tuple[str, Any], ...]:
+        return tuple((name, value) for name in type(self).model_fields if (value := getattr(self, name)) is not None)
+
+
+class Reserve(Terms):
+    """A promise that money will flow; it replaces what the case had reserved before."""
+
+    amount: Literal["refund_amount", "proposal"]
+    executor: Literal["platform", "merchant", "provider"]
+
+
+class Effects(Terms):
+    """What a transition does besides moving the case, in this order."""
+
+    answer: bool = False
+    """Remember the merchant's answer from the fields."""
+    mark: str | None = None
+    """Remember the moment under this name."""
+    proposal: Literal["made", "accepted", "settled", "declined", "lapsed"] | None = None
+    release: bool = False
+    """Let go of what the case has reserved."""
+    reserve: Reserve | None = None
+    execute: Literal["buyer", "provider", "presumed"] | None = None
+    """What the case has reserved has flowed, confirmed by."""
+    protection_ends: bool = False
+    reopen: bool = False
+    remark: bool = False
+    """The field `text` becomes an internal remark; nothing else changes."""
+    remind: bool = False
+    """The party is reminded (for the platform's own target: a lead)."""
+
+    @cached_property
+    def named(self) -> dict[str, Any]:
+        return self.model_dump(exclude_defaults=True)
+
+
+class Transition(Terms):
+    """A row of the table. Exactly one of report, action, silence and fact triggers it; the first row that fits is taken."""
+
+    report: tuple[str, ...] = ()
+    """Reasons."""
+    action: str | None = None
+    silence: str | None = None
+    """A kind of deadline."""
+    fact: FactKind | None = None
+    from_: tuple[CaseState | Literal["open", "closed", "any"], ...] = Field(default=(), alias="from")
+    """The states an action or fact takes this row in; a silence takes it wherever its deadline stands."""
+    given: dict[str, tuple[str, ...]] = {}
+    """Values of the action's choices that take this row."""
+    when: When = When()
+    amount: Literal["full", "partial", "any", "up_to"] | None = None
+    """What `refund_amount` may be, of what is available to the case: all of it, less, either, or from nothing up to it.
+    Without this, none may be given."""
+    to: CaseState | None = None
+    """None: the case stays where it is, with its deadlines."""
+    turn: Party | None = None
+    turn_field: str | None = None
+    """The action's choice that names whose turn it is."""
+    deadlines: tuple[str, ...] | None = None
+    ends: tuple[str, ...] = ()
+    """Kinds of deadlines that end with this row, for a row that stays; one that moves ends them all."""
+    meets: tuple[str, ...] = ()
+    """Kinds of deadlines that the actor has met, for a row that stays."""
+    outcome: Outcome | None = None
+    effects: Effects = Effects()
+    consequence: str | None = None
+    """For silence: what it is called when explained."""
+    text: Texts = {}
+    """For silence: what it means, to a reader. `{amount}` is the money that it moves."""
+    rule: str
+
+    @property
+    def trigger(self) -> Trigger:
+        return "report" if self.report else "action" if self.action else "silence" if self.silence else "fact"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What triggers it, by name."""
+        return self.report or tuple(name for name in (self.action, self.silence, self.fact) if name)
+
+
+class Programme(Terms):
+    """One version of a programme."""
+
+    programme: str
+    version: int
+    effective_from: Moment | None = None
+    """In force from then on, until the next version's date; None: from the beginning."""
+    label: Texts
+    protection: ProtectionTerms | None = None
+    calendars: dict[str, Calendar] = {}
+    reasons: dict[str, Reason]
+    states: dict[CaseState, StateTerms]
+    outcomes: dict[Outcome, Texts]
+    actions: dict[str, Action]
+    deadlines: dict[str, DeadlineTerms]
+    transitions: tuple[Transition, ...]
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> "Programme":
+        problems = list(_contradictions(self))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def reason(self, code: str) -> Reason | None:
+        """What a reported reason means here; None for one that this programme does not know."""
+        return self.reasons.get(code)
+
+    def rows(self, trigger: Trigger, name: str, state: str | None = None) -> tuple[Transition, ...]:
+        """The rows that this trigger can take in a state, in the table's order."""
+        return self._index.get((trigger, name, state), ())
+
+    def leaves(self, row: Transition) -> tuple[CaseState, ...]:
+        """The states that a row starts from, with `open`, `closed` and `any` spelled out."""
+        named = set(row.from_)
+        if "any" in named:
+            named |= {"open", "closed"}
+        return tuple(state for state in self.states if state in named or ("closed" if state in CLOSED else "open") in named)
+
+    @cached_property
+    def _index(self) -> dict[tuple[Trigger, str, str | None], tuple[Transition, ...]]:
+        index: dict[tuple[Trigger, str, str | None], list[Transition]] = {}
+        for row in self.transitions:
+            for name in row.names:
+                for state in self.leaves(row) or (None,):
+                    index.setdefault((row.trigger, name, state), []).append(row)
+        return {key: tuple(rows) for key, rows in index.items()}
+
+
+def _contradictions(programme: Programme) -> Iterator[str]:
+    """What does not hold together across the parts of a programme."""
+    used: set[str] = set()
+    for number, row in enumerate(programme.transitions, 1):
+        place = f"transition {number} ({row.trigger} {', '.join(row.names) or '?'})"
+        for wrong in _contradictions_of(programme, row):
+            yield f"{place}: {wrong}"
+        used.update(row.names)
+    for kind, terms in programme.deadlines.items():
+        if (terms.party is None) == (not terms.parties):
+            yield f"deadline {kind}: name either party or parties"
+        if terms.calendar is not None and terms.calendar not in programme.calendars:
+            yield f"deadline {kind}: there is no calendar {terms.calendar}"
+        silences = programme.rows("silence", kind)
+        if not silences or silences[-1].when != When():
+            yield f"deadline {kind}: its silence needs a last row that always fits"
+    for state, terms in programme.states.items():
+        for kind in terms.deadlines:
+            if kind not in programme.deadlines:
+                yield f"state {state}: there is no deadline {kind}"
+        if state in CLOSED and (terms.turn or terms.deadlines):
+            yield f"state {state}: after the end it is nobody's turn"
+    for kind, known in (("action", programme.actions), ("reason", programme.reasons)):
+        for name in known:
+            if name not in used and not (kind == "reason" and not programme.reasons[name].opens_case):
+                yield f"{kind} {name}: no transition takes it"
+    texts: dict[str, Texts] = {"label": programme.label}
+    texts |= {f"reason {code}": reason.label for code, reason in programme.reasons.items()}
+    texts |= {f"state {state}": terms.label for state, terms in programme.states.items()}
+    texts |= {f"outcome {outcome}": label for outcome, label in programme.outcomes.items()}
+    texts |= {f"deadline {kind}": terms.label for kind, terms in programme.deadlines.items()}
+    for name, action in programme.actions.items():
+        texts[f"action {name}"] = action.label
+        for field_name, field in action.fields.items():
+            texts[f"action {name}, field {field_name}"] = field.label
+            texts |= {f"action {name}, field {field_name}, value {value}": label for value, label in field.values.items()}
+            if (field.type == "choice") == (not field.values):
+                yield f"action {name}, field {field_name}: a choice, and nothing else, has values"
+    for place, text in texts.items():
+        if not text.get("en"):
+            yield f"{place}: the English text is missing"
+
+
+def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
+    if sum(map(bool, (row.report, row.action, row.silence, row.fact))) != 1:
+        yield "name exactly one of report, action, silence and fact"
+        return
+    if row.trigger in ("action", "fact") and not row.from_:
+        yield "it needs states to start from"
+    if row.trigger in ("report", "silence") and row.from_:
+        yield "it starts from no state of its own choice"
+    for state in {*programme.leaves(row), row.to, *row.from_} - {None, "open", "closed", "any"}:
+        if state not in programme.states:
+            yield f"there is no state {state}"
+    fields: Mapping[str, FormField] = {}
+    if row.action is not None:
+        if row.action not in programme.actions:
+            yield f"there is no action {row.action}"
+            return
+        fields = programme.actions[row.action].fields
+    for code in row.report:
+        if code not in programme.reasons:
+            yield f"there is no reason {code}"
+    for kind in (*(row.deadlines or ()), *row.ends, *row.meets, *((row.silence,) if row.silence else ())):
+        if kind not in programme.deadlines:
+            yield f"there is no deadline {kind}"
+    for name, values in row.given.items():
+        unknown = set(values) - set(fields[name].values) if name in fields else set(values)
+        if unknown:
+            yield f"the form has no choice {name} of {', '.join(sorted(unknown))}"
+    if row.turn_field is not None and row.turn_field not in fields:
+        yield f"the form has no field {row.turn_field}"
+    if (row.amount is not None) and not any(field.type == "refund_amount" for field in fields.values()):
+        yield "the form has no refund amount"
+    if row.effects.reserve is not None and row.effects.reserve.amount == "refund_amount" and row.amount is None:
+        yield "it reserves an amount that it does not ask for"
+    if row.trigger == "report" and row.to is None:
+        yield "a report needs a state to open in"
+    if row.to is None:
+        if row.turn or row.turn_field or row.outcome:
+            yield "a row that stays changes neither turn nor outcome"
+    elif row.ends or row.meets:
+        yield "a row that moves ends all deadlines"
+    elif (row.to in CLOSED) != (row.outcome is not None):
+        yield "an outcome belongs to the end of a case, and every end has one"
+    elif row.to in programme.states and row.to not in CLOSED:
+        terms = programme.states[row.to]
+        turn = row.turn or row.turn_field or terms.turn
+        if turn != "platform" and not (terms.deadlines if row.deadlines is None else row.deadlines):
+            yield "an open case needs a deadline or is the platform's turn"
+    if row.outcome is not None and row.outcome not in programme.outcomes:
+        yield f"there is no outcome {row.outcome}"
+    if row.trigger == "silence" and not (row.consequence and row.text.get("en")):
+        yield "silence needs a consequence and its English text"
+
+
+class Programmes:
+    """All versions of all programmes that a process knows."""
+
+    def __init__(self, versions: Iterable[Programme]) -> None:
+        self._versions: dict[str, tuple[Programme, ...]] = {}
+        for programme in sorted(versions, key=lambda each: (each.programme, each.version)):
+            earlier = self._versions.get(programme.programme, ())
+            if earlier and programme.version == earlier[-1].version:
+                raise ProgrammeError(f"{programme.programme} version {programme.version} is there twice")
+            if earlier and not _later(programme.effective_from, earlier[-1].effective_from):
+                raise ProgrammeError(
+                    f"{programme.programme} version {programme.version} is in force no later than the version before it"
+                )
+            self._versions[programme.programme] = (*earlier, programme)
+        self._by_version = {(each.programme, each.version): each for versions in self._versions.values() for each in versions}
+
+    @classmethod
+    def load(cls, *folders: Path) -> "Programmes":
+        """Every `*.yaml` in these folders. A file may say `extends: N`: it then only says what differs from version N
+        (mappings are merged, anything else replaced). Raises ProgrammeError with file and place."""
+        raw: dict[tuple[str, Any], tuple[Path, dict[str, Any]]] = {}
+        for path in sorted(path for folder in folders for path in folder.glob("*.yaml")):
+            content = _read(path)
+            key = (str(content.get("programme")), content.get("version"))
+            if key in raw:
+                raise ProgrammeError(f"{path}: {key[0]} version {key[1]} is also in {raw[key][0]}")
+            raw[key] = (path, content)
+        return cls(_validated(path, _extended(key, raw, ())) for key, (path, _) in raw.items())
+
+    @staticmethod
+    def shipped() -> "Programmes":
+        """The programmes of the product, read once a process."""
+        return _shipped()
+
+    def known(self) -> tuple[str, ...]:
+        """The names of all programmes."""
+        return tuple(self._versions)
+
+    def versions(self, programme: str) -> tuple[Programme, ...]:
+        """Its versions, oldest first. Raises KeyError."""
+        return self._versions[programme]
+
+    def in_force(self, programme: str, at: datetime) -> Programme:
+        """The version in force at a moment (NX-07). Raises KeyError for an unknown programme or one not yet in force."""
+        for version in reversed(self._versions[programme]):
+            if version.effective_from is None or version.effective_from <= at:
+                return version
+        raise KeyError(f"{programme} is not yet in force at {at}")
+
+    def get(self, programme: str, version: int) -> Programme:
+        """One version. Raises KeyError."""
+        return self._by_version[programme, version]
+
+
+def _later(moment: datetime | None, than: datetime | None) -> bool:
+    return moment is not None and (than is None or moment > than)
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which only true and false are booleans and moments stay text: `no` and `yes` are answers here."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] not in ("bool", "timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text("utf-8"), _Yaml)  # noqa: S506  a subclass of the safe loader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProgrammeError(f"{path}: no YAML that can be read: {error}") from None
+    if not isinstance(content, dict):
+        raise ProgrammeError(f"{path}: a programme is a mapping")
+    return content
+
+
+def _extended(
+    key: tuple[str, Any], raw: Mapping[tuple[str, Any], tuple[Path, dict[str, Any]]], seen: tuple[int, ...]
+) -> dict[str, Any]:
+    path, content = raw[key]
+    if "extends" not in content:
+        return content
+    base = (key[0], content["extends"])
+    if base not in raw:
+        raise ProgrammeError(f"{path}: it extends version {base[1]}, which is not there")
+    if base[1] in (*seen, key[1]):
+        raise ProgrammeError(f"{path}: it extends itself")
+    differing = {name: value for name, value in content.items() if name != "extends"}
+    return _merged(_extended(base, raw, (*seen, key[1])), differing)
+
+
+def _merged(base: Any, over: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return {**base, **{name: _merged(base.get(name), value) for name, value in over.items()}}
+
+
+def _validated(path: Path, content: dict[str, Any]) -> Programme:
+    try:
+        return Programme.model_validate(content)
+    except ValidationError as invalid:
+        places = "; ".join(f"{'/'.join(map(str, error['loc'])) or 'as a whole'}: {error['msg']}" for error in invalid.errors())
+        raise ProgrammeError(f"{path}: {places}") from None
+
+
+@cache
+def _shipped() -> Programmes:
+    return Programmes.load(Path(__file__).parent / "programmes")

@@ -1,0 +1,241 @@
+"""What a reader is shown of a case: allowed actions, previews, explained deadlines, labels, how its refund stands."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from babel import Locale, UnknownLocaleError
+from babel.numbers import format_currency
+
+from contracts.actors import Party, Role
+from contracts.base import Model, Moment
+from contracts.cases import CaseState, Deadline, Outcome, PolicyRef, TakeAction, Variant
+from contracts.ids import child_id
+from contracts.money import Money
+from contracts.orders import OpenCase, Payout, Standing
+from engine.casefile import Case, CaseFile, balance
+from engine.decide import Refusal, at_time, consequence_of, decide, evolve, moved
+from engine.forms import schema
+from engine.guards import Situation, open_rows, row_for
+from engine.notices import Told, told_of
+from engine.programmes import Programme, Programmes, in_language
+from engine.protection import ProtectionState, protection_now, standing_with
+
+__all__ = [
+    "AllowedAction",
+    "ExplainedConsequence",
+    "ExplainedDeadline",
+    "Preview",
+    "PreviewMoney",
+    "PreviewProtection",
+    "RefundStatus",
+    "allowed_actions",
+    "explained_deadlines",
+    "label",
+    "open_cases_of",
+    "outcome_label",
+    "preview",
+    "refund_status",
+]
+
+
+class AllowedAction(Model):
+    """An action that is open to the caller (NX-03). `fields` is a JSON Schema with the bounds of the moment."""
+
+    action: str
+    label: str
+    fields: dict[str, Any]
+
+
+class ExplainedConsequence(Model):
+    """What silence leads to, with a sentence for a reader (NX-01)."""
+
+    action: str
+    state: CaseState | None = None
+    outcome: Outcome | None = None
+    money: dict[Literal["reserved", "executed", "released"], Money] = {}
+    text: str
+
+
+class ExplainedDeadline(Model):
+    """A deadline with the policy and rule it comes from and what silence means, as the case is now (NX-01)."""
+
+    deadline_id: str
+    party: Party
+    kind: str
+    label: str
+    due_at: Moment
+    rule: str
+    policy: PolicyRef
+    on_silence: ExplainedConsequence
+
+
+class PreviewMoney(Model):
+    """What the action itself would move, by kind, and what of the order would be refundable afterwards."""
+
+    reserved: Money
+    executed: Money
+    released: Money
+    refundable: Money
+
+
+class PreviewProtection(Model):
+    state: ProtectionState
+    ends_at: Moment | None = None
+
+
+class Preview(Model):
+    """The case as an action would leave it (NX-04). `protection` is None where the order's standing was not given."""
+
+    state: CaseState
+    turn: Party | None
+    outcome: Outcome | None
+    deadlines: tuple[ExplainedDeadline, ...]
+    money: PreviewMoney
+    messages: tuple[Told, ...]
+    payout: Payout
+    protection: PreviewProtection | None
+
+
+class RefundStatus(Model):
+    """How the refund of a case stands. `variant` and `proposed` are what the merchant answered (`proposed` is the
+    platform's proposal while one stands), `decided` what the platform ruled or both agreed to, `executed` what flowed for
+    this case, `refundable` what is left of the order."""
+
+    variant: Variant | None
+    proposed: Money | None
+    decided: Money | None
+    executed: Money
+    refundable: Money
+
+
+def _programme(case: Case, programmes: Programmes) -> Programme:
+    return programmes.get(case.policy.programme, case.policy.version)
+
+
+def allowed_actions(
+    file: CaseFile, case_id: str, role: Role, at: datetime, programmes: Programmes, locale: str = "en"
+) -> tuple[AllowedAction, ...]:
+    """The actions open to a role at a moment (NX-03); what is not listed would be refused. Deadlines that have passed by
+    then count as passed. Raises KeyError for a case that is not in the file."""
+    file = at_time(file, at, programmes)
+    case = file.cases[case_id]
+    now = Situation(file, case, _programme(case, programmes), role, max(at, file.at))
+    return tuple(
+        AllowedAction(action=name, label=in_language(action.label, locale), fields=schema(action, rows, now, locale))
+        for name, action in now.programme.actions.items()
+        if role in action.by and (rows := open_rows(now, name))
+    )
+
+
+def preview(
+    file: CaseFile,
+    command: TakeAction,
+    at: datetime,
+    programmes: Programmes,
+    standing: Standing | None = None,
+    locale: str = "en",
+) -> Preview | Refusal:
+    """What an action would do, without doing it (NX-04). `standing` is the order's, for the protection."""
+    cause = child_id("pre", file.order.order_id, command.case_id, command.action)
+    events = decide(file, command, at, cause, programmes)
+    if isinstance(events, Refusal):
+        return events
+    for event in events:
+        file = evolve(file, event)
+    case, last = file.cases[command.case_id], events[-1]
+    change = getattr(last, "change", None)
+    zero = Money.zero(file.order.amount.currency)
+    sums = moved(change.ledger) if change else {}
+    protection = None
+    if standing is not None:
+        ends = any(each.change.protection_ends for each in events if hasattr(each, "change"))  # type: ignore[attr-defined]
+        after = standing_with(standing, open_cases_of(file), protection_ends=ends)
+        protection = PreviewProtection(state=protection_now(after, last.at), ends_at=after.protection.ends_at)
+    return Preview(
+        state=case.state,
+        turn=case.turn,
+        outcome=case.outcome,
+        deadlines=explained_deadlines(file, case.case_id, programmes, locale),
+        money=PreviewMoney(
+            reserved=sums.get("reserved", zero),
+            executed=sums.get("executed", zero),
+            released=sums.get("released", zero),
+            refundable=balance(file.order.amount, file.ledger).refundable,
+        ),
+        messages=told_of(last),
+        payout=Payout(held=True, reason="open_case") if file.open_cases else Payout(held=False),
+        protection=protection,
+    )
+
+
+def explained_deadlines(
+    file: CaseFile, case_id: str, programmes: Programmes, locale: str = "en"
+) -> tuple[ExplainedDeadline, ...]:
+    """The standing deadlines of a case, soonest first, each with its consequence of silence (NX-01)."""
+    case = file.cases[case_id]
+    programme = _programme(case, programmes)
+    return tuple(
+        _explained(Situation(file, case, programme, "system", deadline.due_at), deadline, locale)
+        for deadline in sorted(case.deadlines, key=lambda deadline: (deadline.due_at, deadline.deadline_id))
+    )
+
+
+def _explained(now: Situation, deadline: Deadline, locale: str) -> ExplainedDeadline:
+    consequence = consequence_of(now, deadline.kind, deadline.due_at)
+    row = row_for(now, "silence", deadline.kind, None)
+    answered = now.case.answer.refund_amount if now.case.answer else None
+    amount = next(iter(consequence.money.values()), answered or Money.zero(now.file.order.amount.currency))
+    text = in_language(row.text, locale) if row else ""
+    return ExplainedDeadline(
+        deadline_id=deadline.deadline_id,
+        party=deadline.party,
+        kind=deadline.kind,
+        label=in_language(now.programme.deadlines[deadline.kind].label, locale),
+        due_at=deadline.due_at,
+        rule=deadline.rule,
+        policy=deadline.policy,
+        on_silence=ExplainedConsequence(**consequence.model_dump(), text=text.replace("{amount}", money_text(amount, locale))),
+    )
+
+
+def money_text(amount: Money, locale: str) -> str:
+    """An amount as readers of a language write it; an unknown locale reads English."""
+    try:
+        known = Locale.parse(locale.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        known = Locale("en")
+    return format_currency(amount.amount, amount.currency, locale=known)
+
+
+def label(programme: Programme, case: Case, locale: str) -> str:
+    """The state of a case in the programme's words."""
+    return in_language(programme.states[case.state].label, locale)
+
+
+def outcome_label(programme: Programme, outcome: Outcome, locale: str) -> str:
+    """The outcome of a case in the programme's words."""
+    return in_language(programme.outcomes[outcome], locale)
+
+
+def open_cases_of(file: CaseFile) -> tuple[OpenCase, ...]:
+    """The open cases of a file as an order's standing lists them."""
+    return tuple(
+        OpenCase(case_id=case.case_id, programme=case.policy.programme, reason=case.reason) for case in file.open_cases
+    )
+
+
+def refund_status(file: CaseFile, case_id: str) -> RefundStatus:
+    """How the refund of a case stands."""
+    case = file.cases[case_id]
+    zero = Money.zero(file.order.amount.currency)
+    own = [entry for entry in file.ledger if entry.case_id == case_id]
+    decisions = [entry.amount for entry in own if entry.kind == "reserved" and entry.decision_id is not None]
+    ruled = case.outcome == "settled" or (case.outcome or "").startswith("decided_")
+    offered = case.answer.refund_amount if case.answer else None
+    return RefundStatus(
+        variant=case.answer.variant if case.answer else None,
+        proposed=case.proposal.refund_amount if case.proposal else offered,
+        decided=(decisions[-1] if decisions and case.outcome != "decided_no_refund" else zero) if ruled else None,
+        executed=sum((entry.amount for entry in own if entry.kind == "executed"), zero),
+        refundable=balance(file.order.amount, file.ledger).refundable,
+    )
