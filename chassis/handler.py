@@ -74,7 +74,10 @@ class Handler(Protocol[S]):
         ...
 
     async def prepare(self, batch: Sequence[Inbound]) -> Any:
-        """What the whole batch needs beside its documents, in as few queries as possible; given to each `apply`."""
+        """What the whole batch needs beside its documents, in as few queries as possible; given to each `apply`.
+
+        Asked after the documents were read, and again when some are read anew: what a document's writes but the last one
+        appended is durable by then."""
         ...
 
     def apply(self, state: S, inbound: Inbound, context: Any) -> Step[S]:

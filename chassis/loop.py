@@ -157,14 +157,12 @@ class ProcessingLoop(Generic[S]):
         self.counters.records += len(batch)
         inbounds, raw_of = await self._decode(batch)
         by_key = await self._set_aside_parked(inbounds, raw_of)
-        flat = [inbound for records in by_key.values() for inbound in records]
-        context = await retrying(lambda: self.handler.prepare(flat), self._waiting)
 
         records: list[tuple[str, Record]] = []
         appends: list[Append] = []
         todo = by_key
         while todo:
-            plans = await self._plan(todo, context, ownership)
+            plans = await self._plan(todo, ownership)
             before_appends = [append for plan in plans.values() for append in plan.before_appends]
             before = [record for plan in plans.values() for record in plan.before]
             if before_appends:
@@ -184,8 +182,9 @@ class ProcessingLoop(Generic[S]):
                 return False
 
         first: dict[int, tuple[str, int]] = {}
-        for inbound in flat:
-            first.setdefault(inbound.partition, (inbound.topic, inbound.offset))
+        for records_of_key in by_key.values():
+            for inbound in records_of_key:
+                first.setdefault(inbound.partition, (inbound.topic, inbound.offset))
         packed = self.handler.pack(appends, first)
         if packed:
             self.counters.appends += len(packed)
@@ -244,12 +243,15 @@ class ProcessingLoop(Generic[S]):
             await retrying(lambda: self._parked.park(behind), self._waiting)
         return by_key
 
-    async def _plan(self, todo: Mapping[str, list[Inbound]], context: Any, ownership: Ownership) -> dict[str, _Plan[S]]:
+    async def _plan(self, todo: Mapping[str, list[Inbound]], ownership: Ownership) -> dict[str, _Plan[S]]:
         wanted: dict[str, list[str]] = {}
         for key in todo:
             if (collection := self.handler.collection_of(key)) is not None:
                 wanted.setdefault(collection, []).append(key)
         documents = await retrying(lambda: self._store.load(wanted), self._waiting) if wanted else {}
+        # After the documents, so that it knows at least what they know: all but the last write of each is then durable.
+        batch = [inbound for records in todo.values() for inbound in records]
+        context = await retrying(lambda: self.handler.prepare(batch), self._waiting)
         plans: dict[str, _Plan[S]] = {}
         for key, records in todo.items():
             collection = self.handler.collection_of(key)
