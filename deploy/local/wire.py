@@ -24,7 +24,7 @@ def cluster_view(host: str, port: int, timeout: float = 2.0) -> ClusterView:
     with socket.create_connection((host, port), timeout=timeout) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         (length,) = struct.unpack(">i", _read(connection, 4))
-        return _parse(_read(connection, length))
+        return parse_metadata(_read(connection, length))
 
 
 def _read(connection: socket.socket, length: int) -> bytes:
@@ -37,7 +37,8 @@ def _read(connection: socket.socket, length: int) -> bytes:
     return data
 
 
-def _parse(data: bytes) -> ClusterView:
+def parse_metadata(data: bytes) -> ClusterView:
+    """Reads the body of an answer, after its length."""
     position = 8  # correlation id, throttle time
 
     def number(form: str) -> int:
