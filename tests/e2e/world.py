@@ -51,7 +51,9 @@ class Party:
     def request(self, method: str, path: str, *, headers: dict[str, str] | None = None, **more: Any) -> Answer:
         response = self._http.request(method, path, headers=headers, **more)
         kind = response.headers.get("content-type", "")
-        return Answer(response.status_code, response.json() if "json" in kind and "nd" not in kind else response.content, response.headers)
+        return Answer(
+            response.status_code, response.json() if "json" in kind and "nd" not in kind else response.content, response.headers
+        )
 
     def get(self, path: str, **params: Any) -> Any:
         return self.request("GET", path, params=params).ok()
