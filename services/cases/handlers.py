@@ -97,18 +97,17 @@ class CasesHandler:
                 return Step(state, (_answer(envelope.id, CommandRepeated(href=_href(command)), envelope.time),))
             if (problem := state.refusal_of(envelope.id)) is not None:
                 return Step(state, (_answer(envelope.id, CommandRefused(problem=problem), envelope.time),))
-        decided = decide(state.file, command, at=envelope.time, command_id=envelope.id, programmes=self._programmes)
+        # A report's caller waits for the case under the id of the command that intake accepted.
+        cause = envelope.command_id if isinstance(command, ReportAccepted) and envelope.command_id else envelope.id
+        decided = decide(state.file, command, at=envelope.time, command_id=cause, programmes=self._programmes)
         if isinstance(decided, Refusal):
-            kept = state if state.file is None else state.refusing(envelope.id, decided.problem)
-            return Step(kept, (_answer(envelope.id, CommandRefused(problem=decided.problem), envelope.time),))
+            kept = state if state.file is None else state.refusing(cause, decided.problem)
+            return Step(kept, (_answer(cause, CommandRefused(problem=decided.problem), envelope.time),))
         if not decided:
             return Step(state)
         if isinstance(command, _ASKED):
-            state = replace(state, doing=(*state.doing, envelope.id))
-            asked_by = envelope.id
-        else:
-            asked_by = envelope.command_id if isinstance(command, ReportAccepted) else None
-        return _record(state, decided, asked_by)
+            state = replace(state, doing=(*state.doing, cause))
+        return _record(state, decided, cause if isinstance(command, _ASKED | ReportAccepted) else None)
 
     def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
         return appends
