@@ -24,6 +24,7 @@ def start_world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
     def start(*, clock: str, instances: int = 1) -> World:
         folder = tmp_path_factory.mktemp("world")
+        namespace = f"e2e-{uuid.uuid4().hex[:6]}-"
         command = [sys.executable, "-m", "recourse.main", "up", "--sandbox", "--clock", clock, "--data", str(folder)]
         process = subprocess.Popen(
             [*command, "--instances", str(instances)],
@@ -33,14 +34,14 @@ def start_world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
             | {
                 "RECOURSE_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
                 "RECOURSE_MONGO_URI": stack.mongo_uri,
-                "RECOURSE_NAMESPACE": f"e2e-{uuid.uuid4().hex[:6]}-",
+                "RECOURSE_NAMESPACE": namespace,
             },
         )
         running.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, _tail(folder)
-        return World(json.loads(line))
+        return World(json.loads(line), namespace)
 
     yield start
     for process in running:

@@ -305,7 +305,7 @@ def test_a_bad_fact_import_line_fails_alone(world: World, shop: Shop) -> None:
 
 def test_unreadable_records_go_to_the_dead_letters_and_nothing_else_is_lost(world: World, shop: Shop) -> None:
     order = world.order(shop)
-    topic = _command_topic(world)
+    topic = f"{world.namespace}intake.commands"
 
     async def spoil() -> None:
         producer = AIOKafkaProducer(bootstrap_servers=world.ready["kafka"])
@@ -321,23 +321,6 @@ def test_unreadable_records_go_to_the_dead_letters_and_nothing_else_is_lost(worl
     case = world.buyer(order).report(order)
     assert case["state"] == "submitted"
     world.advance("PT1S")
-
-
-def _command_topic(world: World) -> str:
-    """The namespaced name of intake's commands, found on the broker."""
-
-    async def find() -> str:
-        producer = AIOKafkaProducer(bootstrap_servers=world.ready["kafka"])
-        await producer.start()
-        try:
-            cluster = await producer.client.fetch_all_metadata()
-        finally:
-            await producer.stop()
-        prefix = world.ready["namespace"]
-        (name,) = [topic for topic in cluster.topics() if topic == f"{prefix}intake.commands"]
-        return name
-
-    return asyncio.run(find())
 
 
 def test_a_clock_moved_backwards_stays_where_it_is(world: World) -> None:

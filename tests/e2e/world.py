@@ -106,8 +106,9 @@ class Shop:
 class World:
     """A sandbox: its platform, its partner, its clock and its mails."""
 
-    def __init__(self, ready: Json) -> None:
+    def __init__(self, ready: Json, namespace: str) -> None:
         self.ready = ready
+        self.namespace = namespace
         self.base_url: str = ready["base_url"]
         self.platform = Party(self.base_url, ready["keys"]["platform"], "platform")
         self.partner = Party(self.base_url, ready["keys"]["partner"], "partner")
