@@ -5,24 +5,26 @@ from typing import Any
 
 import orjson
 
-from contracts import cases, notices, orders, platform
+from contracts import cases, notices, orders, platform, topics
 from contracts.base import Message
+from contracts.topics import Topic
 
-__all__ = ["MESSAGES", "UPCASTERS", "UnknownMessage", "message_type", "type_name", "upcast"]
+__all__ = ["CARRIES", "MESSAGES", "UPCASTERS", "UnknownMessage", "message_type", "type_name", "upcast"]
 
 
 class UnknownMessage(ValueError):
     """A type name that no message here has, or a version that is neither today's nor the one before."""
 
 
-MESSAGES: dict[str, type[Message]] = {
-    message.kind: message
-    for message in (
+CARRIES: dict[Topic, tuple[type[Message], ...]] = {
+    topics.INTAKE_COMMANDS: (
         orders.PutMerchant,
         orders.RegisterOrder,
         orders.RecordFact,
         orders.SubmitReport,
         orders.CheckInReached,
+    ),
+    topics.INTAKE_EVENTS: (
         orders.MerchantChanged,
         orders.OrderRegistered,
         orders.FactRecorded,
@@ -31,24 +33,32 @@ MESSAGES: dict[str, type[Message]] = {
         orders.OrderChanged,
         orders.CommandRefused,
         orders.CommandRepeated,
+    ),
+    topics.CASES_COMMANDS: (
         cases.TakeAction,
         cases.PostMessage,
         cases.DeadlineReached,
         cases.ReminderReached,
+    ),
+    topics.CASES_EVENTS: (
         cases.CaseOpened,
         cases.CaseMoved,
         cases.MessagePosted,
         cases.FactAttached,
         cases.ReminderGiven,
         cases.NoticeRecorded,
-        notices.SendLink,
-        notices.NoticeSent,
-        notices.NoticeFailed,
-        platform.ClockTick,
-        platform.Progress,
-        platform.CommandSettled,
-    )
+        orders.CommandRefused,
+        orders.CommandRepeated,
+    ),
+    topics.NOTIFICATIONS_COMMANDS: (notices.SendLink,),
+    topics.NOTIFICATIONS_EVENTS: (notices.NoticeSent, notices.NoticeFailed),
+    topics.GATEWAY_OUTCOMES: (platform.CommandSettled,),
+    topics.PLATFORM_CLOCK: (platform.ClockTick,),
+    topics.PLATFORM_PROGRESS: (platform.Progress,),
 }
+"""Which messages each topic carries."""
+
+MESSAGES: dict[str, type[Message]] = {message.kind: message for carried in CARRIES.values() for message in carried}
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 

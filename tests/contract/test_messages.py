@@ -1,11 +1,13 @@
 """What crosses a boundary keeps its meaning: golden schemas and records, compatibility, the envelope."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 
+from contracts.asyncapi import asyncapi
 from contracts.base import Message
 from contracts.compatibility import breaking_changes
 from contracts.envelope import Unreadable, decode
@@ -141,3 +143,31 @@ def test_a_change_that_is_not_additive_is_found(path: str, value: object) -> Non
 )
 def test_an_additive_change_is_none_that_breaks(path: str, value: object) -> None:
     assert breaking_changes(OLD, _changed(path, value)) == []
+
+
+def test_the_asyncapi_document_is_the_one_made_from_the_contracts() -> None:
+    document = Path(__file__).parents[2] / "docs" / "asyncapi.json"
+    assert json.loads(document.read_text()) == json.loads(json.dumps(asyncapi())), (
+        "run `python -m contracts.asyncapi > docs/asyncapi.json`"
+    )
+
+
+def test_every_reference_in_the_asyncapi_document_leads_somewhere() -> None:
+    document = asyncapi()
+
+    def references(part: object) -> Iterator[str]:
+        if isinstance(part, dict):
+            if isinstance(part.get("$ref"), str):
+                yield part["$ref"]
+            for value in part.values():
+                yield from references(value)
+        elif isinstance(part, list):
+            for value in part:
+                yield from references(value)
+
+    found = set(references(document))
+    assert found
+    for reference in found:
+        place = document
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
