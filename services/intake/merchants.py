@@ -1,0 +1,92 @@
+"""Merchants: what they have agreed, put in place by a partner or the platform."""
+
+from collections.abc import Collection, Iterator
+from functools import cache
+from urllib.parse import quote
+from zoneinfo import available_timezones
+
+from chassis.handler import Inbound, Step
+from contracts.orders import Merchant, MerchantChanged, MerchantProfile, PutMerchant
+from contracts.problems import FieldError, Problem
+from engine.calendar import zone_of
+from services.intake.answers import may_see, refused, repeated, settled, wrong
+from services.intake.documents import MerchantFile, State, remember
+
+__all__ = ["put_merchant"]
+
+_OF_THE_PLATFORM = ("certified_at", "seal_live_at")
+
+
+def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMerchant, known: Collection[str]) -> Step[State]:
+    """Replace a merchant's profile; `known` are the names of all programmes.
+
+    403 for who is neither partner nor platform, and for a partner that sets what only the platform sets (BP-02); 404 for a
+    partner that did not create the merchant; 422 for an unknown programme, zone or country."""
+    envelope = inbound.envelope
+    actor = command.actor
+    if actor.role not in ("partner", "platform"):
+        return Step(file, (refused(envelope, Problem.forbidden("A merchant is put by its partner or the platform.")),))
+    if file is not None and not may_see(actor, file.merchant.created_by):
+        return Step(file, (refused(envelope, Problem.not_found("merchant")),))
+    if file is not None and envelope.id in file.commands:
+        return Step(file, (repeated(envelope, _href(command.merchant_id)),))
+    profile = command.profile
+    if actor.role == "partner":
+        before = file.merchant if file is not None else None
+        reserved = {name: getattr(before, name, None) for name in _OF_THE_PLATFORM}
+        for name, value in reserved.items():
+            # Leaving it out, or sending back what was read, is no attempt to change it.
+            if getattr(profile, name) not in (None, value):
+                return Step(file, (refused(envelope, Problem.forbidden(f"Only the platform sets {name}; leave it out.")),))
+        profile = profile.model_copy(update=reserved)
+    timezone = _timezone(profile)
+    if errors := [*_unknown_programmes(profile, known), *([timezone] if isinstance(timezone, FieldError) else [])]:
+        return Step(file, (refused(envelope, Problem.invalid_input(*errors)),))
+    merchant = Merchant.model_validate(
+        {
+            **profile.__dict__,
+            "timezone": timezone,
+            "merchant_id": command.merchant_id,
+            "created_by": actor.id if file is None else file.merchant.created_by,
+            "version": 1 if file is None else file.merchant.version,
+        }
+    )
+    if file is None:
+        return Step(MerchantFile(merchant=merchant, commands=(envelope.id,)), (settled(envelope, _changed(merchant)),))
+    if merchant == file.merchant:
+        return Step(file, (repeated(envelope, _href(command.merchant_id)),))
+    merchant = merchant.model_copy(update={"version": file.merchant.version + 1})
+    after = MerchantFile(merchant=merchant, commands=remember(file.commands, envelope.id))
+    return Step(after, (settled(envelope, _changed(merchant)),))
+
+
+def _changed(merchant: Merchant) -> MerchantChanged:
+    return MerchantChanged(merchant=merchant)
+
+
+def _href(merchant_id: str) -> str:
+    return f"/v1/merchants/{quote(merchant_id, safe='')}"
+
+
+def _unknown_programmes(profile: MerchantProfile, known: Collection[str]) -> Iterator[FieldError]:
+    for index, programme in enumerate(profile.programmes):
+        if programme not in known:
+            yield wrong(f"/programmes/{index}", f"There is no programme {programme}; use one of {', '.join(known)}.")
+        elif programme in profile.programmes[:index]:
+            yield wrong(f"/programmes/{index}", f"{programme} is named before; name each programme once.")
+
+
+def _timezone(profile: MerchantProfile) -> str | FieldError:
+    if profile.timezone is not None:
+        if profile.timezone in _zones():
+            return profile.timezone
+        return wrong("/timezone", f"{profile.timezone} is no IANA time zone; use a name such as Europe/Berlin.")
+    try:
+        return zone_of(profile.country)
+    except LookupError:
+        return wrong("/country", f"{profile.country} is no country of ISO 3166 with a time zone; give its code or `timezone`.")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
