@@ -57,7 +57,8 @@ async def ensure_topics(settings: Settings) -> None:
         described = await admin.describe_topics([settings.prefixed(topic.name) for topic in TOPICS])
         partitions = {one["topic"]: len(one["partitions"]) for one in described}
         for topic in TOPICS:
-            if partitions.get(settings.prefixed(topic.name)) not in (topic.partitions, None):
+            # 0: created a moment ago, the broker that was asked does not know it yet.
+            if partitions.get(settings.prefixed(topic.name)) not in (topic.partitions, 0, None):
                 raise RuntimeError(
                     f"topic {settings.prefixed(topic.name)} has another number of partitions than {topic.partitions}: "
                     "keys and timers are bound to it; use another namespace or move the data"

@@ -2,7 +2,7 @@
 
 import typer
 
-from recourse import stack
+from recourse import dlq, stack
 from recourse.run import run
 from recourse.up import up
 
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(run)
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(stack.app, name="stack")
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from deploy.local.process import Child, birth
 from deploy.local.stack import read_state
 
 TOPIC = "kept"
-ADDRESSES = ("RECOURSE_KAFKA_BOOTSTRAP", "RECOURSE_MONGO_URI")
 
 
 def quietly(_: str) -> None:
@@ -172,7 +171,7 @@ def test_a_given_address_without_a_broker_is_named(tmp_path: Path) -> None:
 
 
 def test_given_addresses_are_used_and_left_running(stack: Stack, tmp_path: Path) -> None:
-    environment = dict(zip(ADDRESSES, (stack.kafka_bootstrap, stack.mongo_uri), strict=True))
+    environment = {"RECOURSE_KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "RECOURSE_MONGO_URI": stack.mongo_uri}
     with start_stack(tmp_path, environment=environment, say=quietly) as given:
         assert given.pids == {}
         assert (given.kafka_bootstrap, given.mongo_uri) == (stack.kafka_bootstrap, stack.mongo_uri)

@@ -1,0 +1,19 @@
+"""Where a command finds the broker and the store that are already there."""
+
+import os
+from pathlib import Path
+
+from chassis.settings import Settings
+from deploy.local import attach_stack
+
+
+def settings_of(data: Path) -> Settings:
+    """Settings with the addresses of the environment, else those of the stack in the data folder.
+
+    Errors: SettingsError for a setting that cannot be read, StackError where no stack was ever started.
+    """
+    environment = dict(os.environ)
+    if not (environment.get("RECOURSE_KAFKA_BOOTSTRAP") and environment.get("RECOURSE_MONGO_URI")):
+        stack = attach_stack(data)
+        environment |= {"RECOURSE_KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "RECOURSE_MONGO_URI": stack.mongo_uri}
+    return Settings.from_environment(environment)
