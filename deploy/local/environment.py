@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
-STAMP = VENV / "made-from"
+PACKAGES_STAMP, PROJECT_STAMP = VENV / "packages-from", VENV / "project-from"
 OLDEST = (3, 11)
 
 
@@ -22,12 +22,13 @@ def say(line):  # type: (str) -> None
     sys.stderr.flush()
 
 
-def wanted():  # type: () -> str
-    """What the environment is made from: when this differs from the stamp, it is made anew."""
-    digest = hashlib.sha256()
-    for part in (LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), str(ROOT).encode()):
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()
+def digest_of(file):  # type: (Path) -> str
+    """What the environment was made from: when it differs from the stamp, that part is made anew."""
+    return hashlib.sha256(file.read_bytes() + str(ROOT).encode()).hexdigest()
+
+
+def is_made(stamp, digest):  # type: (Path, str) -> bool
+    return stamp.exists() and stamp.read_text() == digest and os.access(str(VENV / "bin" / "python"), os.X_OK)
 
 
 def suitable_python():  # type: () -> str
@@ -51,23 +52,22 @@ def run(*command):  # type: (str) -> None
 
 
 def main():  # type: () -> None
-    stamp = wanted()
-    python = str(VENV / "bin" / "python")
-    if STAMP.exists() and STAMP.read_text() == stamp and os.access(python, os.X_OK):
-        return
-    say("making .venv (once; about 300 MB of packages) …")
-    shutil.rmtree(str(VENV), ignore_errors=True)
-    made = subprocess.run([suitable_python(), "-m", "venv", str(VENV)], stdin=subprocess.DEVNULL)
-    if made.returncode != 0:
+    packages, project = digest_of(LOCK), digest_of(ROOT / "pyproject.toml")
+    pip = (str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+    if not is_made(PACKAGES_STAMP, packages):
+        say("making .venv (once, about a minute) ...")
         shutil.rmtree(str(VENV), ignore_errors=True)
-        sys.exit("python3 cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv")
-    pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    say("installing the locked packages, each checked against its hash …")
-    run(*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK))
-    say("installing Recourse itself …")
-    run(*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
-    STAMP.write_text(stamp)
-    say("ready: .venv/bin/recourse --help")
+        if subprocess.run([suitable_python(), "-m", "venv", str(VENV)], stdin=subprocess.DEVNULL).returncode != 0:
+            shutil.rmtree(str(VENV), ignore_errors=True)
+            sys.exit("python3 cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv")
+        say("installing the locked packages, each checked against its hash ...")
+        run(*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK))
+        PACKAGES_STAMP.write_text(packages)
+    if not is_made(PROJECT_STAMP, project):
+        say("installing Recourse itself ...")
+        run(*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+        PROJECT_STAMP.write_text(project)
+        say("ready: .venv/bin/recourse --help")
 
 
 if __name__ == "__main__":
