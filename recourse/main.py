@@ -3,6 +3,7 @@
 import typer
 
 from recourse import dlq, stack
+from recourse.replay import replay
 from recourse.run import run
 from recourse.up import up
 
@@ -14,6 +15,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(run)
+app.command()(replay)
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(stack.app, name="stack")
 

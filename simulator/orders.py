@@ -1,4 +1,4 @@
-"""Orders as the simulator plays them, and the reader of a real export: one order per line and seller, every line accounted for."""
+"""Orders as the simulator plays them, and the reader of a real export: an order per line and seller, no line lost."""
 
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +95,7 @@ class PlayedFact:
 class PlayedOrder:
     """One order at one merchant with what became of it. Times are UTC; amounts in the currency's digits.
 
-    `cancelled`: the shop could not or would not deliver. `score` (1–5) and `review` are how content the buyer was in the end."""
+    `cancelled`: the shop could not or would not deliver. `score` (1–5) and `review` say how content the buyer was at last."""
 
     merchant: PlayedMerchant
     order_number: str

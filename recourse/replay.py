@@ -1,0 +1,174 @@
+"""`recourse replay`: plays orders, real or generated, through their whole life on a sandbox, and counts what became of them."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from contracts.base import parse_moment
+from deploy.local import Choice, StackError
+from deploy.local.stack import to_stderr
+from recourse.failing import failing_clearly
+from recourse.sandbox import Sandbox, existing_sandbox, own_sandbox
+from simulator.client import Api, GaveUp
+from simulator.generator import generate
+from simulator.orders import Batch, read_export
+from simulator.player import Played, Player, PlayError, Progress, shifted
+
+__all__ = ["account_of", "count_mails", "play", "progress_shown", "replay", "starting_clock"]
+
+_PAGE = 200
+_LINE_EVERY_S = 5.0
+_GENERATED = 1_000
+
+
+def replay(
+    file: Annotated[Path | None, typer.Argument(help="Orders, one JSON object a line; generated ones if not given.")] = None,
+    url: Annotated[str | None, typer.Option(help="A running sandbox; one of its own is started if not given.")] = None,
+    key: Annotated[str | None, typer.Option(help="The platform's key of that sandbox.")] = None,
+    orders: Annotated[int | None, typer.Option(min=1, help="Play so many orders at most.")] = None,
+    seed: Annotated[int, typer.Option(help="What people do is drawn from it: the same seed, the same outcomes.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON line.")] = False,
+    data: Annotated[Path, typer.Option(help="Folder of its own sandbox; made anew, and kept.")] = Path(".recourse/replay"),
+    instances: Annotated[int, typer.Option(min=1, max=9, help="Processes of each service in its own sandbox.")] = 1,
+    stack: Annotated[Choice, typer.Option(help="What broker and store of its own sandbox are taken from.")] = Choice.AUTO,
+) -> None:
+    """Play orders as partner, buyers, merchants and agents through the public API, on the test clock, to their end."""
+    with failing_clearly(StackError, PlayError, GaveUp, OSError):
+        if (url is None) != (key is None):
+            raise PlayError("--url and --key belong together: the address of a sandbox and its platform key")
+        batch = generate(orders or _GENERATED, seed) if file is None else read_export(file, orders)
+        if url is not None and key is not None:
+            result = uvloop.run(_replayed(existing_sandbox(url, key), batch, seed))
+        else:
+            with own_sandbox(data, starting_clock(batch), instances=instances, stack=stack) as sandbox:
+                result = uvloop.run(_replayed(sandbox, batch, seed))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print(result)
+
+
+def starting_clock(batch: Batch) -> datetime:
+    """The midnight (UTC) before the first order. Raises PlayError where there is none."""
+    if not batch.orders:
+        raise PlayError("there is no order to play")
+    return min(order.placed_at for order in batch.orders).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+async def _replayed(sandbox: Sandbox, batch: Batch, seed: int) -> dict[str, Any]:
+    with progress_shown() as progress:
+        return account_of(*await play(sandbox, batch, seed, progress))
+
+
+async def play(
+    sandbox: Sandbox, batch: Batch, seed: int, progress: Callable[[Progress], None] = lambda progress: None
+) -> tuple[Played, int, float]:
+    """Play a batch on a sandbox: what it came to, the mails that went out, and the seconds it took.
+
+    On a sandbox whose clock is past the first order all times are moved by whole days."""
+    async with Api(sandbox.urls) as api:
+        clock = await api.get(sandbox.keys.platform, "/v1/sandbox/clock")
+        if not clock.well:
+            raise PlayError(f"this is no sandbox that the key opens: {clock.problem}")
+        now = parse_moment(clock.json()["now"])
+        batch, days = shifted(batch, now)
+        before = await count_mails(api, sandbox)
+        player = Player(api, sandbox.keys, batch, seed, progress=progress, salt=f"{days}/" if days else "")
+        began = time.monotonic()
+        played = await player.play()
+        seconds = time.monotonic() - began
+        return played, await count_mails(api, sandbox) - before, seconds
+
+
+async def count_mails(api: Api, sandbox: Sandbox) -> int:
+    """How many mails have arrived in the sandbox."""
+    count = 0
+    query: dict[str, Any] = {"limit": _PAGE}
+    while True:
+        answer = await api.get(sandbox.keys.platform, "/v1/sandbox/mails", **query)
+        if not answer.well:
+            raise PlayError(f"the sandbox's mails: {answer.problem}")
+        page = answer.json()
+        count += len(page["items"])
+        if not page.get("next") or not page["items"]:
+            return count
+        query["cursor"] = page["next"]
+
+
+def account_of(played: Played, mails: int, seconds: float) -> dict[str, Any]:
+    """The result that `replay` ends with."""
+    return {
+        "lines": played.lines,
+        "orders": played.orders,
+        "skipped": [asdict(skipped) for skipped in played.skipped],
+        "cases": len(played.cases),
+        "outcomes": played.outcomes,
+        "mails": mails,
+        "seconds": round(seconds, 2),
+        "orders_per_s": round(played.orders / seconds, 1) if seconds else 0.0,
+        "ended_protections": played.satisfied,
+        "refused_reports": dict(sorted(played.refused_reports.items())),
+        "surprises": played.surprises[:50],
+        "requests": played.requests,
+        "retries": played.retries,
+        "clock_moves": played.clock_moves,
+        "clock_seconds": round(played.seconds_moving_clock, 2),
+    }
+
+
+@contextmanager
+def progress_shown() -> Iterator[Callable[[Progress], None]]:
+    """Bars on a terminal, else a plain line now and then; both on standard error."""
+    if not sys.stderr.isatty():
+        yield _plain_lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[what]}"))
+    with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bars:
+        task = bars.add_task("orders", what="")
+
+        def show(progress: Progress) -> None:
+            what = f"{progress.now:%Y-%m-%d}  {progress.reports} reports  {progress.moves} moves"
+            bars.update(task, completed=progress.orders, total=progress.orders_in_all, what=what)
+
+        yield show
+
+
+def _plain_lines() -> Callable[[Progress], None]:
+    last = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LINE_EVERY_S:
+            last = time.monotonic()
+            to_stderr(
+                f"{progress.now:%Y-%m-%d}: {progress.orders} of {progress.orders_in_all} orders, {progress.reports} reports, "
+                f"{progress.moves} moves"
+            )
+
+    return show
+
+
+def _print(result: dict[str, Any]) -> None:
+    console = Console(soft_wrap=True)
+    console.print(
+        f"{result['orders']} orders from {result['lines']} lines, {len(result['skipped'])} skipped; {result['cases']} cases, "
+        f"{result['mails']} mails; {result['seconds']} s, {result['orders_per_s']} orders/s"
+    )
+    for outcome, count in sorted(result["outcomes"].items(), key=lambda pair: -pair[1]):
+        console.print(f"  {outcome:<24}{count:>7}")
+    for skipped in result["skipped"][:10]:
+        console.print(f"  line {skipped['line']} skipped: {skipped['why']}")
+    for surprise in result["surprises"][:10]:
+        console.print(f"  unexpected: {surprise}")
