@@ -1,0 +1,126 @@
+"""Timers by the page: which moments an event sets, and how they are kept until they are due.
+
+A page holds timers of one partition that are due in one hour, with their exact moments. It is written once and deleted
+whole when its hour has passed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from contracts.base import Message, format_moment, parse_moment
+from contracts.cases import CaseEvent, Change, DeadlineReached, ReminderReached
+from contracts.envelope import Envelope, Record, encode
+from contracts.ids import derived
+from contracts.orders import CheckInReached, OrderRegistered
+from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS
+
+__all__ = ["LAST_OF_HOUR", "Page", "Timer", "command_of", "hour_of", "pages_of", "timers_of"]
+
+PAGE_ENTRIES = 1_000
+"""Most entries of a page: a store's document has a limit, and a page is read whole."""
+
+LAST_OF_HOUR = ":59:59.999Z"
+
+Kind = Literal["check_in", "deadline", "reminder"]
+
+
+class Timer(NamedTuple):
+    """A moment at which a service is to be told. `at` is first, as text that sorts as time, so that timers sort by moment.
+
+    `deadline_id` and `generation` are the fence: whoever is told drops what no longer stands. A check-in has none."""
+
+    at: str
+    kind: Kind
+    order_id: str
+    case_id: str = ""
+    deadline_id: str = ""
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Timers of a partition that are due in one hour, in order."""
+
+    partition: int
+    hour: str
+    timers: tuple[Timer, ...]
+
+    def document(self) -> dict[str, Any]:
+        """`_id` begins with the hour, so that the pages of a span of time are one range, oldest first, without another
+        index. It ends with a digest of the content: writing a page again changes nothing, and no page takes the place of a
+        different one, however the records of a batch were cut after a crash."""
+        entries = [list(timer[:3]) if timer.kind == "check_in" else list(timer) for timer in self.timers]
+        digest = blake2b(orjson.dumps(entries), digest_size=12).hexdigest()
+        return {"_id": f"{self.hour}:{self.partition:03d}:{digest}", "partition": self.partition, "entries": entries}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Page":
+        timers = tuple(Timer(*entry) for entry in document["entries"])
+        return cls(document["partition"], hour_of(document["_id"]), timers)
+
+
+def hour_of(moment: str) -> str:
+    """The hour of a moment, `2019-07-15T00`; also that of a page's id."""
+    return moment[:13]
+
+
+def timers_of(message: Message) -> Iterator[Timer]:
+    """The moments that an event sets: an order's check-in (BP-05), a case's deadlines and the reminders before them."""
+    if isinstance(message, OrderRegistered):
+        check_in_at = message.standing.protection.check_in_at
+        if check_in_at is not None:
+            yield Timer(format_moment(check_in_at), "check_in", message.order.order_id)
+    elif isinstance(message, CaseEvent):
+        change: Change | None = getattr(message, "change", None)
+        for deadline in change.deadlines_set if change is not None else ():
+            fence = (message.order_id, message.case_id, deadline.deadline_id, deadline.generation)
+            for remind_at in deadline.remind_at:
+                yield Timer(format_moment(remind_at), "reminder", *fence)
+            yield Timer(format_moment(deadline.due_at), "deadline", *fence)
+
+
+def pages_of(timers: Iterable[tuple[int, Timer]]) -> list[Page]:
+    """Timers with their partitions as pages: by due hour and partition, in order of moments, at most `PAGE_ENTRIES` each."""
+    by_page: dict[tuple[str, int], list[Timer]] = {}
+    for partition, timer in timers:
+        by_page.setdefault((hour_of(timer.at), partition), []).append(timer)
+    pages: list[Page] = []
+    for (hour, partition), found in sorted(by_page.items()):
+        found.sort()
+        pages += (
+            Page(partition, hour, tuple(found[start : start + PAGE_ENTRIES])) for start in range(0, len(found), PAGE_ENTRIES)
+        )
+    return pages
+
+
+def command_of(timer: Timer) -> tuple[str, Record]:
+    """Topic and record of the command that a timer is. It happens at its moment, and has one id however often it is sent."""
+    at = parse_moment(timer.at)
+    topic, message = _message(timer, at)
+    envelope = Envelope(
+        id=str(derived("timer", timer.kind, timer.order_id, timer.deadline_id, str(timer.generation), timer.at)),
+        source="escalation",
+        key=timer.order_id,
+        time=at,
+        message=message,
+    )
+    return topic, encode(envelope)
+
+
+def _message(timer: Timer, at: datetime) -> tuple[str, Message]:
+    fence: dict[str, Any] = {
+        "case_id": timer.case_id,
+        "deadline_id": timer.deadline_id,
+        "generation": timer.generation,
+    }
+    match timer.kind:
+        case "check_in":
+            return INTAKE_COMMANDS.name, CheckInReached(order_id=timer.order_id, due_at=at)
+        case "deadline":
+            return CASES_COMMANDS.name, DeadlineReached(**fence, due_at=at)
+        case "reminder":
+            return CASES_COMMANDS.name, ReminderReached(**fence, remind_at=at)
