@@ -97,4 +97,7 @@ async def _serve(apps: dict[Service, tuple[App, Settings]]) -> bool:
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    # Without the frames of pretty exceptions, which a log file only makes harder to read.
+    alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    alone.command()(run)
+    alone()

@@ -30,13 +30,12 @@ class Kept:
 class Patience:
     """How long to wait before the next start of something that keeps dying; a value, so that it is easy to test."""
 
-    pause: float = FIRST_PAUSE
+    next_pause: float = FIRST_PAUSE
 
-    def after(self, lived: float) -> "Patience":
-        """The patience after one more death, `lived` seconds after its start."""
-        if lived >= STEADY_AFTER:
-            return Patience()
-        return Patience(min(self.pause * 2, LONGEST_PAUSE))
+    def after_death(self, lived: float) -> tuple[float, "Patience"]:
+        """The pause after a death, `lived` seconds after the start, and the patience left for the next one."""
+        pause = FIRST_PAUSE if lived >= STEADY_AFTER else self.next_pause
+        return pause, Patience(min(pause * 2, LONGEST_PAUSE))
 
 
 @dataclass
@@ -94,9 +93,9 @@ class Supervisor:
         for name, running in self._running.items():
             if running.restart_at is None and not running.child.alive():
                 running.deaths += 1
-                running.restart_at = now + running.patience.pause
-                self._say(f"{name} (pid {running.child.pid}) has ended; restarting it in {running.patience.pause:.1f} s")
-                running.patience = running.patience.after(now - running.since)
+                pause, running.patience = running.patience.after_death(now - running.since)
+                running.restart_at = now + pause
+                self._say(f"{name} (pid {running.child.pid}) has ended; restarting it in {pause:.1f} s")
             if running.restart_at is not None and now >= running.restart_at:
                 running.since, running.restart_at = now, None
                 try:

@@ -17,4 +17,7 @@ def topics() -> None:
 
 
 if __name__ == "__main__":
-    typer.run(topics)
+    # Without the frames of pretty exceptions, which a log file only makes harder to read.
+    alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    alone.command()(topics)
+    alone()

@@ -19,11 +19,11 @@ def test_pauses_double_and_start_again_after_a_steady_life() -> None:
     patience = Patience()
     pauses = []
     for _ in range(8):
-        pauses.append(patience.pause)
-        patience = patience.after(lived=0.1)
+        pause, patience = patience.after_death(lived=0.1)
+        pauses.append(pause)
     assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
     assert pauses[-1] == LONGEST_PAUSE
-    assert patience.after(lived=STEADY_AFTER).pause == FIRST_PAUSE
+    assert patience.after_death(lived=STEADY_AFTER)[0] == FIRST_PAUSE
 
 
 def test_names_of_services() -> None:
