@@ -148,7 +148,7 @@ def _read_evidence(name: str, field: FormField, value: Any, _: Any, evidence: Se
         return FieldError(pointer=_pointer(name), detail=f"give a list of at most {MAX_EVIDENCE} ids of evidence")
     known = {each.evidence_id for each in evidence}
     for place, evidence_id in enumerate(value):
-        if evidence_id not in known:
+        if not isinstance(evidence_id, str) or evidence_id not in known:
             return FieldError(pointer=_pointer(name, place), detail="there is no such evidence on this order")
     return list(value)
 

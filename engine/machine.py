@@ -1,12 +1,15 @@
-"""The state machine of a programme, for readers (NX-02): as data and as a Mermaid diagram, from the table that decides."""
+"""The state machine of a programme, for readers (NX-02): as data, as a Mermaid diagram and as a page of the docs, all from
+the table that decides. `python -m engine.machine FOLDER` writes a page for each shipped programme."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from contracts.base import format_moment
 from engine.casefile import CLOSED
-from engine.programmes import Programme, Transition
+from engine.programmes import Programme, Programmes, Transition
 
-__all__ = ["mermaid", "state_machine"]
+__all__ = ["mermaid", "page", "state_machine"]
 
 
 def state_machine(programme: Programme) -> dict[str, Any]:
@@ -114,3 +117,81 @@ def _caption(programme: Programme, row: Transition) -> str:
     who = {"action": "/".join(_by(programme, row)), "report": "report", "silence": "silence", "fact": "fact"}[row.trigger]
     outcome = f" → {row.outcome}" if row.outcome else ""
     return f"{who} {name}{' ' + choices if choices else ''}{outcome}"
+
+
+def page(versions: tuple[Programme, ...]) -> str:
+    """The page of a programme in Markdown: the newest version's diagram and table, deadlines of every version."""
+    newest = versions[-1]
+    parts = [
+        f"# {newest.label['en']}",
+        f"Made from the files of `{newest.programme}` by `python -m engine.machine`; a test compares them. Who waits for whom, "
+        "what silence means and what moves money is all in this table.",
+        f"```mermaid\n{mermaid(newest)}```",
+        "## Deadlines",
+        _deadline_table(versions),
+        "## Transitions",
+        _transition_table(newest),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _deadline_table(versions: tuple[Programme, ...]) -> str:
+    heads = [
+        f"version {each.version} (from {each.effective_from:%Y-%m-%d})" if each.effective_from else f"version {each.version}"
+        for each in versions
+    ]
+    lines = [_row("deadline", "party", *heads, "reminder before", "silence", "rule"), _row(*["---"] * (len(heads) + 5))]
+    for kind, terms in versions[-1].deadlines.items():
+        durations = [each.deadlines[kind].after if kind in each.deadlines else "–" for each in versions]
+        party = ", ".join(terms.parties) or ("whose turn it is" if terms.party == "turn" else str(terms.party))
+        silences = " / ".join(row.text["en"] for row in versions[-1].rows("silence", kind))
+        lines.append(_row(f"`{kind}`", party, *durations, ", ".join(terms.remind_before) or "–", silences, terms.rule))
+    return "\n".join(lines)
+
+
+def _transition_table(programme: Programme) -> str:
+    lines = [
+        _row("from", "what happens", "if", "to (turn)", "outcome", "deadlines set", "effects", "rule"),
+        _row(*["---"] * 8),
+    ]
+    for row in programme.transitions:
+        guards = [_words(name, value) for name, value in row.when.guards]
+        guards += [f"refund_amount: {row.amount}"] if row.amount else []
+        effects = [_words(name, value) for name, value in row.effects.named.items()]
+        turn = _turn(programme, row)
+        lines.append(
+            _row(
+                ", ".join(programme.leaves(row) or _where_it_stands(programme, row)).replace("[*]", "–"),
+                _caption(programme, row).split(" → ")[0],
+                ", ".join(guards) or "–",
+                f"{row.to}{f' ({turn})' if turn else ''}" if row.to else "stays",
+                row.outcome or "–",
+                ", ".join(_sets(programme, row)) or "–",
+                ", ".join(effects) or "–",
+                row.rule,
+            )
+        )
+    return "\n".join(lines)
+
+
+def _words(name: str, value: Any) -> str:
+    if value is True:
+        return name
+    if isinstance(value, dict):
+        return f"{name}: {' by '.join(str(each) for each in value.values())}"
+    return f"{name}: {'/'.join(value) if isinstance(value, tuple) else str(value).lower() if value is False else value}"
+
+
+def write_pages(folder: Path) -> None:
+    """Write `<programme>.md` for every shipped programme."""
+    shipped = Programmes.shipped()
+    for name in shipped.known():
+        (folder / f"{name}.md").write_text(page(shipped.versions(name)), "utf-8")
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1]))
