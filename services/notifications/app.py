@@ -1,0 +1,48 @@
+"""Wires the notifications service."""
+
+import asyncio
+from collections.abc import Iterable
+
+from chassis.service import open_runtime
+from chassis.settings import Settings
+from engine.programmes import Programmes
+from services.notifications.handlers import NotificationsHandler
+from services.notifications.mail import Sender
+from services.notifications.sender import Mailer, Postman, SmtpServer
+from services.notifications.store import NoticeStore
+
+__all__ = ["serve"]
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set. Raises ValueError where the mail server's address or the sender cannot be read."""
+    server, sender = SmtpServer.of(settings.smtp_url), Sender.of(settings.mail_from)
+    async with open_runtime(settings, "notifications") as runtime:
+        store = NoticeStore(runtime.database)
+        await store.create_indexes()
+        postman = Postman(
+            store=store,
+            publisher=runtime.publisher,
+            clock=runtime.clock,
+            mailer=Mailer(
+                sender=sender,
+                base_url=settings.base_url,
+                secret=settings.secret,
+                clock=runtime.clock,
+                programmes=Programmes.shipped(),
+            ),
+            server=server,
+        )
+        handler = NotificationsHandler(offer=postman.offer, own=postman.own, unsent=postman.unsent)
+        runtime.metrics.append(lambda: _metrics(postman))
+        await runtime.run(handler, stop, background=(postman.work,))
+
+
+def _metrics(postman: Postman) -> Iterable[tuple[str, str, str, float]]:
+    counted = postman.counters
+    yield "mails_sent", "counter", "Mails that a server accepted", counted.sent
+    yield "mails_failed", "counter", "Mails that a server refused for good", counted.failed
+    yield "mails_postponed", "counter", "Tries that a server put off", counted.postponed
+    yield "mail_connections_failed", "counter", "Attempts to reach a mail server that is away", counted.refused_connections
+    yield "mails_unsent", "gauge", "Mails queued or in flight", postman.unsent()
+    yield "mail_server_away", "gauge", "1 while the mail server cannot be reached", float(bool(postman.away))

@@ -1,0 +1,133 @@
+"""What notifications does with each record: keeps what mails need, and appends the notices that events cause."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from chassis.handler import Inbound, Step
+from chassis.store import Append
+from contracts.base import format_moment
+from contracts.cases import CaseEvent, CaseOpened, NoticeRecorded
+from contracts.ids import child_id
+from contracts.notices import SendLink
+from contracts.orders import CheckInAsked, Merchant, MerchantChanged
+from contracts.topics import READS
+from engine.casefile import CaseFile
+from engine.decide import evolve
+from services.notifications.letters import NoticeRequest, notices_for
+from services.notifications.store import CORRESPONDENCE, MERCHANTS, NOTICES, QUEUED
+
+__all__ = ["Kept", "NotificationsHandler", "notice_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The document of a key. Of a merchant: the merchant. Of an order with a case: its file as mails need it, and by case the
+    address that its report gave for the correspondence."""
+
+    merchant: Merchant | None = None
+    file: CaseFile | None = None
+    contacts: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotificationsHandler:
+    """Gives the notices of each batch to the sender once they are durable."""
+
+    service = "notifications"
+    topics = READS["notifications"]
+    # Most events of an order cause no mail and are not kept, so that there is nothing to count them in.
+    gapless: frozenset[str] = frozenset()
+
+    def __init__(
+        self,
+        *,
+        offer: Callable[[Sequence[Mapping[str, Any]]], None],
+        own: Callable[[frozenset[int]], Any],
+        unsent: Callable[[], int],
+    ) -> None:
+        """The sender's ends: what to send, which partitions it sends for, and how much is not done."""
+        self._offer = offer
+        self._own = own
+        self._unsent = unsent
+
+    def collection_of(self, key: str) -> str | None:
+        return MERCHANTS if key.startswith("mer:") else CORRESPONDENCE
+
+    def load(self, body: dict[str, Any] | None) -> Kept:
+        if body is None:
+            return Kept()
+        if "merchant" in body:
+            return Kept(merchant=Merchant.model_validate(body["merchant"]))
+        return Kept(file=CaseFile.model_validate(body["file"]), contacts=body["contacts"])
+
+    def dump(self, state: Kept) -> dict[str, Any]:
+        if state.merchant is not None:
+            return {"merchant": state.merchant.model_dump(mode="json")}
+        if state.file is None:
+            raise ValueError("there is nothing to keep")
+        return {"file": state.file.model_dump(mode="json"), "contacts": dict(state.contacts)}
+
+    async def prepare(self, batch: Sequence[Inbound]) -> None:
+        """Nothing: a merchant travels on a partition of its own and may not be known yet, so it is looked up when sending."""
+
+    def apply(self, state: Kept, inbound: Inbound, context: None) -> Step[Kept]:
+        event = inbound.envelope.message
+        match event:
+            case MerchantChanged():
+                return Step(Kept(merchant=event.merchant))
+            case CheckInAsked() | SendLink():
+                return Step(state, appends=_appends(inbound, notices_for(event, None)))
+            case NoticeRecorded():
+                return Step(state)
+            case CaseEvent():
+                state = _after(state, event)
+                letters = notices_for(event, state.file, state.contacts.get(event.case_id))
+                return Step(state, appends=_appends(inbound, letters))
+        return Step(state)
+
+    def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
+        return appends
+
+    async def appended(self, appends: Sequence[Append]) -> None:
+        self._offer([append.document for append in appends])
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        await self._own(partitions)
+
+    def pending(self) -> Mapping[str, int]:
+        return {"mails": self._unsent()}
+
+
+def _after(state: Kept, event: CaseEvent) -> Kept:
+    contacts = state.contacts
+    if isinstance(event, CaseOpened) and event.report.contact is not None:
+        contacts = {**contacts, event.case_id: event.report.contact.email}
+    return replace(state, file=evolve(state.file, event), contacts=contacts)
+
+
+def _appends(inbound: Inbound, requests: Sequence[NoticeRequest]) -> tuple[Append, ...]:
+    return tuple(
+        Append(NOTICES, notice_of(request, inbound.envelope.id, inbound.partition, format_moment(inbound.envelope.time)))
+        for request in requests
+    )
+
+
+def notice_of(request: NoticeRequest, cause: str, partition: int, at: str) -> dict[str, Any]:
+    """The document of a notice: one mail to one address, or, for a merchant, what its addresses are to be told. Its id is made
+    from its cause, so that an event read twice tells nobody twice."""
+    letter = request.letter
+    return {
+        "_id": child_id("ntc", letter.order.order_id, cause, request.kind, request.to or request.party),
+        "partition": partition,
+        "state": QUEUED,
+        "order_id": letter.order.order_id,
+        "case_id": request.case_id,
+        "merchant_id": letter.order.merchant_id,
+        "kind": request.kind,
+        "party": request.party,
+        "to": request.to,
+        "audience": request.audience,
+        "created_at": at,
+        "tries": 0,
+        "letter": letter.model_dump(mode="json", exclude_none=True),
+    }

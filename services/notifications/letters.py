@@ -1,0 +1,292 @@
+"""Who is told what: from an event and the case after it to the letters that it causes. Pure, and one readable table."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
+
+from contracts.actors import Actor, Party
+from contracts.base import Message, Model, Moment
+from contracts.cases import (
+    Answer,
+    CaseMoved,
+    CaseOpened,
+    Change,
+    Deadline,
+    FactAttached,
+    MessageDraft,
+    MessagePosted,
+    Outcome,
+    PolicyRef,
+    Proposal,
+    ReminderGiven,
+)
+from contracts.money import Money
+from contracts.notices import NoticeKind, SendLink
+from contracts.orders import CheckInAsked, FactKind, NotifyAddress, Order, ServiceContact
+from engine.casefile import Case, CaseFile
+
+__all__ = ["Audience", "Letter", "NoticeRequest", "OrderSummary", "Reader", "addresses_of", "notices_for", "party_of"]
+
+Reader = Literal["buyer", "merchant"]
+"""Who gets mail. The platform has no mailbox: what is meant for it stands in the case."""
+
+Audience = Literal["new_case", "all"]
+"""Which of a merchant's contract addresses a mail is for (BP-09, CP-02)."""
+
+
+class OrderSummary(Model):
+    """What every mail says about the order. A link asked for by order number knows neither date nor amount."""
+
+    order_id: str
+    order_number: str
+    merchant_id: str
+    merchant_name: str
+    buyer_name: str | None = None
+    buyer_email: str
+    buyer_locale: str
+    placed_at: Moment | None = None
+    amount: Money | None = None
+    timezone: str = "UTC"
+
+
+class CaseSummary(Model):
+    """The case as it is after the event."""
+
+    case_id: str
+    policy: PolicyRef
+    reason: str
+    state: str
+    turn: Party | None = None
+    outcome: Outcome | None = None
+
+
+class Said(Model):
+    """A text of a party, with the names of the files that came with it."""
+
+    author: Party | None
+    text: str
+    evidence: tuple[str, ...] = ()
+
+
+class Letter(Model):
+    """Everything that a mail is written from, in any language. `deadline` is the reader's own, `next_deadline` that of
+    whoever else's turn it is."""
+
+    kind: NoticeKind
+    reader: Reader
+    order: OrderSummary
+    case: CaseSummary | None = None
+    programme: str | None = None
+    """For a check-in, which belongs to no case."""
+    protection_ends_at: Moment | None = None
+    actor: Party | None = None
+    """None: time or a fact, nobody's act."""
+    action: str | None = None
+    reaction: str | None = None
+    """What the buyer chose, where the action is a choice."""
+    passed: str | None = None
+    """The kind of deadline that ended in silence."""
+    fact: FactKind | None = None
+    said: Said | None = None
+    answer: Answer | None = None
+    """The merchant's, as it stands."""
+    proposal: Proposal | None = None
+    refund: Money | None = None
+    """What flows back with this event."""
+    deadline: Deadline | None = None
+    next_deadline: Deadline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRequest:
+    """A letter to a party. `to` is known for a buyer; a merchant's addresses are those of `audience` when it is sent."""
+
+    kind: NoticeKind
+    party: Reader
+    letter: Letter
+    to: str | None = None
+    audience: Audience | None = None
+
+    @property
+    def case_id(self) -> str | None:
+        return None if self.letter.case is None else self.letter.case.case_id
+
+
+def notices_for(event: Message, file: CaseFile | None, contact: str | None = None) -> list[NoticeRequest]:
+    """The letters that an event causes. `file` is the order's after it; `contact` the address that the report gave for the
+    correspondence (RD-02), which then stands for the buyer's own."""
+    match event:
+        case CheckInAsked():
+            return [_check_in(event)]
+        case SendLink():
+            return [_link(event)]
+    kinds = _kinds(event)
+    if not kinds or file is None:
+        return []
+    case = file.cases[event.case_id]  # type: ignore[attr-defined]  # only events of cases have kinds
+    return [_about_case(event, kind, party, file.order, case, contact) for party, kind in kinds.items()]
+
+
+def _kinds(event: Message) -> dict[Reader, NoticeKind]:
+    """The table: what each party is told by an event of a case."""
+    match event:
+        case CaseOpened():
+            return {"merchant": "case_opened", "buyer": "case_opened"}  # BP-09
+        case MessagePosted() if event.message.internal:
+            return {}
+        case MessagePosted():
+            return _others(event.message.author, "message")  # BP-21
+        case ReminderGiven() if _has_mailbox(event.deadline.party):
+            return {event.deadline.party: "reminder"}
+        case FactAttached() if event.change.state is not None:
+            return {"merchant": "progress", "buyer": "progress"}  # BP-27: the goods are on their way back
+        case CaseMoved():
+            return _kinds_of_move(event, event.change)
+    return {}
+
+
+def _kinds_of_move(event: CaseMoved, change: Change) -> dict[Reader, NoticeKind]:
+    if change.reopened:
+        return {"merchant": "case_reopened", "buyer": "case_reopened"}
+    if change.outcome is not None:
+        kind = "decision" if party_of(event.actor) == "platform" else "case_closed"
+        return {"merchant": kind, "buyer": kind}
+    if change.answer is not None:
+        return {"buyer": "answer"}  # BP-13
+    if change.proposal is not None and not change.proposal.accepted_by:
+        return {"merchant": "proposal", "buyer": "proposal"}  # BP-19
+    told = _others(event.actor, "progress") if _shows(event) else {}
+    if change.state == "awaiting_evidence" and _has_mailbox(change.turn):
+        told[change.turn] = "evidence_requested"  # BP-19
+    return told
+
+
+def _shows(event: CaseMoved) -> bool:
+    """Whether a reader sees a difference: taking over what is under review already makes none."""
+    change = event.change
+    return bool(change.state or change.proposal or change.proposal_ended or event.message)
+
+
+def _others(author: Actor, kind: NoticeKind) -> dict[Reader, NoticeKind]:
+    readers: tuple[Reader, ...] = ("merchant", "buyer")
+    return {party: kind for party in readers if party != party_of(author)}
+
+
+def _has_mailbox(party: Party | None) -> TypeGuard[Reader]:
+    return party in ("buyer", "merchant")
+
+
+def party_of(actor: Actor) -> Party | None:
+    """Whose side an actor is on; None for time itself and for a partner that acts for nobody."""
+    if actor.acts_for is not None:
+        return actor.acts_for
+    return None if actor.role in ("system", "partner") else actor.role
+
+
+def addresses_of(notify: tuple[NotifyAddress, ...], contact: ServiceContact, audience: Audience) -> tuple[str, ...]:
+    """The merchant's addresses for an audience: a new case goes to all that its contract names, everything else to its
+    `all` addresses, else to `new_case` (CP-02). With none named its service contact is told: its deadline runs anyway."""
+    everyone = [each.email for each in notify]
+    subscribed = [each.email for each in notify if each.kind == "all"]
+    chosen = everyone if audience == "new_case" else subscribed or everyone
+    return tuple(dict.fromkeys(chosen)) or (contact.email,)
+
+
+# Letters
+
+
+def _check_in(event: CheckInAsked) -> NoticeRequest:
+    """BP-05."""
+    letter = Letter(
+        kind="check_in",
+        reader="buyer",
+        order=_summary(event.order),
+        programme=event.order.programme,
+        protection_ends_at=event.standing.protection.ends_at,
+    )
+    return NoticeRequest("check_in", "buyer", letter, to=event.order.buyer.email)
+
+
+def _link(event: SendLink) -> NoticeRequest:
+    order = OrderSummary(
+        order_id=event.order_id,
+        order_number=event.order_number,
+        merchant_id=event.merchant_id,
+        merchant_name=event.merchant_name,
+        buyer_name=event.name,
+        buyer_email=event.email,
+        buyer_locale=event.locale,
+    )
+    return NoticeRequest("link", "buyer", Letter(kind="link", reader="buyer", order=order), to=event.email)
+
+
+def _about_case(event: Any, kind: NoticeKind, party: Reader, order: Order, case: Case, contact: str | None) -> NoticeRequest:
+    change: Change = getattr(event, "change", Change())
+    own = _soonest(case, party)
+    if isinstance(event, ReminderGiven):
+        own = event.deadline
+    letter = Letter(
+        kind=kind,
+        reader=party,
+        order=_summary(order),
+        case=CaseSummary(
+            case_id=case.case_id,
+            policy=case.policy,
+            reason=case.reason,
+            state=case.state,
+            turn=case.turn,
+            outcome=case.outcome,
+        ),
+        actor=party_of(event.actor),
+        action=event.action if isinstance(event, CaseMoved) and event.action not in ("silence", "fact") else None,
+        reaction=event.fields.get("reaction") if isinstance(event, CaseMoved) else None,
+        passed=event.kind_of_deadline if isinstance(event, CaseMoved) else None,
+        fact=event.fact.kind if isinstance(event, FactAttached) else None,
+        said=_said(event),
+        answer=case.answer,
+        proposal=change.proposal or (case.proposal if own is not None and own.kind == "proposal" else None),
+        refund=_refunded(change),
+        deadline=own,
+        next_deadline=_soonest(case, case.turn) if case.turn != party else None,
+    )
+    if party == "buyer":
+        return NoticeRequest(kind, party, letter, to=contact or order.buyer.email)
+    return NoticeRequest(kind, party, letter, audience="new_case" if kind == "case_opened" else "all")
+
+
+def _summary(order: Order) -> OrderSummary:
+    return OrderSummary(
+        order_id=order.order_id,
+        order_number=order.order_number,
+        merchant_id=order.merchant_id,
+        merchant_name=order.merchant_name,
+        buyer_name=order.buyer.name,
+        buyer_email=order.buyer.email,
+        buyer_locale=order.buyer.locale or order.merchant_locale,
+        placed_at=order.placed_at,
+        amount=order.amount,
+        timezone=order.timezone,
+    )
+
+
+def _soonest(case: Case, party: Party | None) -> Deadline | None:
+    return min((each for each in case.deadlines if each.party == party), key=lambda each: each.due_at, default=None)
+
+
+def _said(event: Message) -> Said | None:
+    if isinstance(event, CaseOpened):
+        report = event.report
+        if not report.text and not report.evidence:
+            return None
+        return Said(author="buyer", text=report.text or "", evidence=tuple(each.name for each in report.evidence))
+    message: MessageDraft | None = getattr(event, "message", None)
+    if message is None:
+        return None
+    return Said(author=party_of(message.author), text=message.text, evidence=tuple(each.name for each in message.evidence))
+
+
+def _refunded(change: Change) -> Money | None:
+    """What this event says has flowed back, or is on its way by the platform."""
+    executed = [entry.amount for entry in change.ledger if entry.kind == "executed"]
+    reserved = [entry.amount for entry in change.ledger if entry.kind == "reserved"] if change.outcome else []
+    amounts = executed or reserved
+    return sum(amounts[1:], amounts[0]) if amounts else None

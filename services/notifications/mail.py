@@ -1,0 +1,116 @@
+"""A mail's bytes: layout of the words as HTML and text, and the MIME message around them.
+
+MIME is written by hand where that is safe, because the standard library's generator costs several times the layout itself:
+bodies are quoted-printable (which cannot hold a bare line end or a boundary), and each header is either made of known safe
+parts or encoded by `email.header`."""
+
+import binascii
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from email.header import Header
+from email.utils import format_datetime, formataddr, parseaddr
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from contracts.base import format_moment
+from contracts.notices import NoticeKind
+from services.notifications.wording import Words
+
+__all__ = ["Headers", "Sender", "render"]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+_templates = Environment(
+    loader=PackageLoader("services.notifications"),
+    autoescape=select_autoescape(("html.j2",)),
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    auto_reload=False,
+)
+_HTML = _templates.get_template("mail.html.j2")
+_TEXT = _templates.get_template("mail.txt.j2")
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who mails come from: the header as it is sent, the bare address, its domain and the name that signs."""
+
+    header: str
+    address: str
+    domain: str
+    name: str
+
+    @classmethod
+    def of(cls, mail_from: str) -> "Sender":
+        """From `Name <address>`. Raises ValueError where there is no address."""
+        name, address = parseaddr(mail_from)
+        if "@" not in address:
+            raise ValueError(f"{mail_from!r} names no mail address; give Name <name@domain>")
+        return cls(formataddr((name, address)), address, address.rpartition("@")[2], name or address)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What the headers of a mail are made from. `sent_at` is the stack's clock."""
+
+    notice_id: str
+    kind: NoticeKind
+    to: str
+    order_id: str
+    case_id: str | None
+    sent_at: datetime
+
+
+def render(words: Words, url: str, headers: Headers, sender: Sender) -> bytes:
+    """The mail as it is handed to a server, lines ended by CRLF.
+
+    Message-ID is made from the notice, so that a mail sent again after a crash can be told as the same one."""
+    text = _body(_TEXT.render(words=words, url=url))
+    html = _body(_HTML.render(words=words, url=url))
+    boundary = f"=_{headers.notice_id}"  # quoted-printable never holds "=_"
+    head = [
+        f"From: {sender.header}",
+        f"To: {_one_line(headers.to)}",
+        f"Subject: {_encoded(words.subject)}",
+        f"Date: {format_datetime(headers.sent_at)}",
+        f"Message-ID: <{headers.notice_id}@{sender.domain}>",
+        "Auto-Submitted: auto-generated",
+        f"Content-Language: {words.language}",
+        f"X-Recourse-Kind: {headers.kind}",
+        f"X-Recourse-Order: {headers.order_id}",
+        *([f"X-Recourse-Case: {headers.case_id}"] if headers.case_id else []),
+        f"X-Recourse-Sent-At: {format_moment(headers.sent_at)}",
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/alternative; boundary="{boundary}"',
+    ]
+    return b"".join(
+        (
+            "\r\n".join(head).encode(),
+            f"\r\n\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n".encode(),
+            b"Content-Transfer-Encoding: quoted-printable\r\n\r\n",
+            text,
+            f"\r\n--{boundary}\r\nContent-Type: text/html; charset=utf-8\r\n".encode(),
+            b"Content-Transfer-Encoding: quoted-printable\r\n\r\n",
+            html,
+            f"\r\n--{boundary}--\r\n".encode(),
+        )
+    )
+
+
+def _body(text: str) -> bytes:
+    lines = "\r\n".join(text.splitlines()) + "\r\n"
+    return binascii.b2a_qp(lines.encode(errors="replace"), istext=True)
+
+
+def _one_line(text: str) -> str:
+    """Without anything that could end a header line."""
+    return _CONTROL.sub(" ", text).strip()
+
+
+def _encoded(text: str) -> str:
+    """A header's free text: ASCII that fits a line as it is, all else as encoded words of RFC 2047, folded."""
+    text = _one_line(text)
+    if text.isascii() and len(text) < 60 and "=?" not in text:
+        return text
+    return Header(text.encode(errors="replace").decode(), "utf-8", header_name="Subject").encode(linesep="\r\n")

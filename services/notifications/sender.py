@@ -1,0 +1,464 @@
+"""Sends notices by SMTP in the background, and proves it.
+
+What is to send stands in the store; the queue here only names it. A server that is away is waited for, a mail that it puts off
+(4xx) is tried again later by the stack's clock, a recipient that it refuses (5xx) has failed. After a mail was accepted its
+event is published before its notice is marked: a crash in between sends the same Message-ID and the same event again."""
+
+import asyncio
+import heapq
+import logging
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+
+from chassis.clock import Clock
+from chassis.failures import back_off, retrying
+from chassis.kafka import KafkaPublisher
+from contracts.base import parse_moment
+from contracts.capability import Capability, mint
+from contracts.envelope import Envelope, Record, encode
+from contracts.ids import child_id, derived
+from contracts.notices import NoticeFailed, NoticeProof, NoticeSent
+from contracts.orders import Merchant
+from contracts.topics import NOTIFICATIONS_EVENTS
+from engine.programmes import Programmes
+from services.notifications.letters import Letter, addresses_of
+from services.notifications.locales import language_of
+from services.notifications.mail import Headers, Sender, render
+from services.notifications.store import QUEUED, NoticeStore
+from services.notifications.wording import words_of
+
+__all__ = ["Mailer", "Postman", "SmtpServer"]
+
+log = logging.getLogger(__name__)
+
+_CONNECTIONS = 4
+_LOADED = 200
+_IDLE_S = 20.0
+_TIMEOUT_S = 60.0
+_GATHER_S = 0.03
+_UNKNOWN_MERCHANT_S = 0.5
+_BREAKS = 5
+_CLOSING = 421
+_AWAY = (aiosmtplib.SMTPException, OSError, TimeoutError)
+"""No server, one that will have none of us, or a connection that broke: nothing about the mail in hand."""
+
+RETRY_AFTER = (
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=6),
+    timedelta(hours=24),
+)
+"""When a mail that the server put off is tried again; after the last of these it has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Where mails are handed over: `smtp://[user:password@]host:port` (STARTTLS where offered) or `smtps://…`."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def of(cls, url: str) -> "SmtpServer":
+        """Raises ValueError for another kind of address."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise ValueError(f"{url!r} is no mail server; give smtp://[user:password@]host:port or smtps://…")
+        tls = parts.scheme == "smtps"
+        return cls(
+            host=parts.hostname,
+            port=parts.port or (465 if tls else 25),
+            tls=tls,
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+        )
+
+    def client(self, own_name: str) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=self.host,
+            port=self.port,
+            use_tls=self.tls,
+            username=self.username,
+            password=self.password,
+            local_hostname=own_name,
+            timeout=_TIMEOUT_S,
+        )
+
+
+class Mailer:
+    """Writes the mail of a notice. `clock` dates it."""
+
+    def __init__(self, *, sender: Sender, base_url: str, secret: str, clock: Clock, programmes: Programmes) -> None:
+        self.sender = sender
+        self._base_url = base_url.rstrip("/")
+        self._secret = secret
+        self._clock = clock
+        self._programmes = programmes
+
+    def write(self, notice: Mapping[str, Any], merchant: Merchant) -> bytes:
+        """The mail, with a link that acts as its reader: a buyer on the order, a merchant on this one case."""
+        letter = Letter.model_validate(notice["letter"])
+        buyer = letter.reader == "buyer"
+        speak = language_of(letter.order.buyer_locale if buyer else merchant.locale)
+        capability = Capability(
+            link_id=notice["_id"],
+            order_id=letter.order.order_id,
+            role=letter.reader,
+            case_id=None if buyer or letter.case is None else letter.case.case_id,
+        )
+        return render(
+            words_of(letter, merchant, speak, self.sender.name, self._programmes),
+            f"{self._base_url}/l/{mint(self._secret, capability)}",
+            Headers(
+                notice_id=notice["_id"],
+                kind=letter.kind,
+                to=notice["to"],
+                order_id=letter.order.order_id,
+                case_id=letter.case.case_id if letter.case else None,
+                sent_at=self._clock.now(),
+            ),
+            self.sender,
+        )
+
+
+@dataclass(slots=True)
+class _Counters:
+    sent: int = 0
+    failed: int = 0
+    postponed: int = 0
+    refused_connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A notice to an address, with the merchant it tells of."""
+
+    notice: dict[str, Any]
+    merchant: Merchant
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What came of a mail: the server's code and words."""
+
+    code: int
+    text: str
+    server: str
+
+
+@dataclass(slots=True)
+class Postman:
+    """The queue, its connections and the book of proofs of one process. `work` runs until cancelled."""
+
+    store: NoticeStore
+    publisher: KafkaPublisher
+    clock: Clock
+    mailer: Mailer
+    server: SmtpServer
+    connections: int = _CONNECTIONS
+    counters: _Counters = field(default_factory=_Counters)
+    away: str = ""
+    """Why the mail server cannot be reached, if so."""
+    _partitions: frozenset[int] = frozenset()
+    _known: dict[str, int] = field(default_factory=dict)
+    _ids: deque[str] = field(default_factory=deque)
+    _later: list[tuple[datetime, str, int]] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _ready: asyncio.Queue[_Ready] = field(default_factory=lambda: asyncio.Queue(maxsize=_LOADED))
+    _done: asyncio.Queue[tuple[_Ready, _Reply]] = field(default_factory=asyncio.Queue)
+
+    # What the loop tells
+
+    def offer(self, notices: Iterable[Mapping[str, Any]]) -> None:
+        """Send these; one that is in hand already is not taken twice."""
+        for notice in notices:
+            self._take(notice["_id"], notice["partition"])
+
+    async def own(self, partitions: frozenset[int]) -> None:
+        """Send for these partitions from now on: forget the queue of others, take up what is unsent of these."""
+        self._partitions = partitions
+        for notice_id in self._ids:
+            if self._known[notice_id] not in partitions:
+                del self._known[notice_id]
+        self._ids = deque(notice_id for notice_id in self._ids if notice_id in self._known)
+        self._later = []
+        unsent = await retrying(lambda: self.store.unsent(partitions), _waiting) if partitions else []
+        for notice in unsent:
+            if "retry_at" in notice:
+                self._wait(parse_moment(notice["retry_at"]), notice["_id"], notice["partition"])
+            else:
+                self._take(notice["_id"], notice["partition"])
+
+    def unsent(self) -> int:
+        """Mails not done: queued, in flight, or accepted and not yet proved. One that waits for a later try is not counted
+        until its moment comes."""
+        now = self.clock.now() if self._later else None
+        return len(self._known) + sum(retry_at <= now for retry_at, _, _ in self._later if now is not None)
+
+    def unreachable(self, error: BaseException) -> None:
+        """A connection could not be opened."""
+        self.counters.refused_connections += 1
+        if not self.away:
+            log.warning("the mail server cannot be reached, mails wait: %s", error)
+        self.away = str(error) or type(error).__name__
+
+    def _take(self, notice_id: str, partition: int) -> None:
+        if notice_id not in self._known:
+            self._known[notice_id] = partition
+            self._ids.append(notice_id)
+            self._wake.set()
+
+    def _wait(self, until: datetime, notice_id: str, partition: int) -> None:
+        heapq.heappush(self._later, (until, notice_id, partition))
+
+    # The work
+
+    async def work(self) -> None:
+        """Load, send, prove, and retry, each beside the others."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._load())
+            tasks.create_task(self._prove())
+            tasks.create_task(self._retry())
+            for _ in range(self.connections):
+                tasks.create_task(self._send())
+
+    async def _load(self) -> None:
+        while True:
+            while not self._ids:
+                self._wake.clear()
+                await self._wake.wait()
+            ids = [self._ids.popleft() for _ in range(min(_LOADED, len(self._ids)))]
+            notices = await retrying(lambda ids=ids: self.store.load(ids), _waiting)
+            still = {notice["_id"] for notice in notices}
+            for notice_id in ids:
+                if notice_id not in still:
+                    self._known.pop(notice_id, None)
+            merchant_ids = {notice["merchant_id"] for notice in notices}
+            merchants = await retrying(lambda wanted=merchant_ids: self.store.merchants(wanted), _waiting) if notices else {}
+            await self._address(
+                [each for each in notices if each["to"] is None and each["merchant_id"] in merchants], merchants
+            )
+            for notice in notices:
+                if notice["merchant_id"] not in merchants:
+                    self._ask_again(notice)
+                elif notice["to"] is not None:
+                    await self._ready.put(_Ready(notice, merchants[notice["merchant_id"]]))
+
+    def _ask_again(self, notice: Mapping[str, Any]) -> None:
+        """The merchant is not known yet: its own partition is behind."""
+        notice_id, partition = notice["_id"], notice["partition"]
+
+        def again() -> None:
+            if partition in self._partitions and notice_id in self._known:
+                self._ids.append(notice_id)
+                self._wake.set()
+            else:
+                self._known.pop(notice_id, None)
+
+        asyncio.get_running_loop().call_later(_UNKNOWN_MERCHANT_S, again)
+
+    async def _address(self, notices: Sequence[dict[str, Any]], merchants: Mapping[str, Merchant]) -> None:
+        """Make of each merchant's notice one for each of its addresses."""
+        if not notices:
+            return
+        addressed = [
+            {**notice, "_id": child_id("ntc", notice["order_id"], notice["_id"], address), "to": address, "state": QUEUED}
+            for notice in notices
+            for merchant in (merchants[notice["merchant_id"]],)
+            for address in addresses_of(merchant.notify, merchant.service_contact, notice["audience"])
+        ]
+        await retrying(lambda: self.store.address(notices, addressed), _waiting)
+        self.offer(addressed)
+        for notice in notices:
+            self._known.pop(notice["_id"], None)
+
+    async def _send(self) -> None:
+        """One connection, opened when there is something to send and closed when there has been nothing for a while."""
+        connection = _Connection(self)
+        try:
+            while True:
+                try:
+                    ready = self._ready.get_nowait()
+                except asyncio.QueueEmpty:
+                    try:
+                        ready = await asyncio.wait_for(self._ready.get(), _IDLE_S)
+                    except TimeoutError:
+                        await connection.close()
+                        continue
+                notice = ready.notice
+                if notice["partition"] not in self._partitions:
+                    self._known.pop(notice["_id"], None)  # its new owner has read it from the store
+                    continue
+                try:
+                    content = self.mailer.write(notice, ready.merchant)
+                except Exception as error:
+                    log.exception("%s cannot be written", notice["_id"])
+                    self._done.put_nowait((ready, _Reply(554, f"not written: {type(error).__name__}: {error}", "")))
+                    continue
+                self._done.put_nowait((ready, await connection.deliver(notice["to"], content)))
+        finally:
+            connection.drop()
+
+    async def _prove(self) -> None:
+        """Tell of what was sent and mark it, many at once while there is much to do."""
+        while True:
+            outcomes = [await self._done.get()]
+            if len(self._known) > 1:
+                await asyncio.sleep(_GATHER_S)
+            while not self._done.empty():
+                outcomes.append(self._done.get_nowait())
+            await self._settle(outcomes)
+
+    async def _settle(self, outcomes: Sequence[tuple[_Ready, _Reply]]) -> None:
+        now = self.clock.now()
+        proofs: dict[str, dict[str, Any]] = {}
+        records: list[tuple[str, Record]] = []
+        for ready, reply in outcomes:
+            notice = ready.notice
+            if 400 <= reply.code < 500 and notice["tries"] < len(RETRY_AFTER):
+                await self._postpone(notice, reply, now)
+                continue
+            proof = _proof(notice, reply, now)
+            proofs[notice["_id"]] = proof.model_dump(mode="json", exclude_none=True)
+            if notice["case_id"] is not None:
+                records.append((NOTIFICATIONS_EVENTS.name, _event(notice, proof)))
+        if records:
+            await self.publisher.publish(records)
+        if proofs:
+            await retrying(lambda: self.store.settle(proofs), _waiting)
+        for notice_id, proof in proofs.items():
+            self._known.pop(notice_id, None)
+            if proof["state"] == "sent":
+                self.counters.sent += 1
+            else:
+                self.counters.failed += 1
+                log.warning("%s was refused: %s", notice_id, proof["server_reply"])
+
+    async def _postpone(self, notice: Mapping[str, Any], reply: _Reply, now: datetime) -> None:
+        retry_at = now + RETRY_AFTER[notice["tries"]]
+        words = f"{reply.code} {reply.text}"
+        await retrying(lambda: self.store.postpone(notice["_id"], retry_at, words), _waiting)
+        self.counters.postponed += 1
+        self._wait(retry_at, notice["_id"], notice["partition"])
+        self._known.pop(notice["_id"], None)
+
+    async def _retry(self) -> None:
+        """Take up what was put off when its moment comes."""
+        while True:
+            while self._later and self._later[0][0] <= self.clock.now():
+                _, notice_id, partition = heapq.heappop(self._later)
+                self._take(notice_id, partition)
+            await self.clock.moved(5.0)
+
+
+class _Connection:
+    """A connection that is used for many mails and outlives its server's absence."""
+
+    def __init__(self, postman: Postman) -> None:
+        self._postman = postman
+        self._sender = postman.mailer.sender
+        self._client: aiosmtplib.SMTP | None = None
+        self._name = ""
+
+    async def deliver(self, to: str, content: bytes) -> _Reply:
+        """Hand a mail over, however long the server is away; what it then says about this mail."""
+        away, broken = 0, 0
+        while True:
+            fresh = self._client is None
+            try:
+                client = self._client or await self._open()
+            except _AWAY as error:
+                away += 1
+                self._postman.unreachable(error)
+                await asyncio.sleep(back_off(away))
+                continue
+            self._postman.away = ""
+            try:
+                options = () if to.isascii() else ("SMTPUTF8",)
+                _, words = await client.sendmail(self._sender.address, [to], content, mail_options=options)
+                return _Reply(250, words, self._name)
+            except (aiosmtplib.SMTPNotSupported, ValueError) as impossible:
+                return _Reply(553, f"not handed over: {impossible}", self._name)
+            except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as refused:
+                about = refused.recipients[0] if isinstance(refused, aiosmtplib.SMTPRecipientsRefused) else refused
+                if about.code != _CLOSING:
+                    return _Reply(about.code, about.message, self._name)
+                self.drop()
+            except _AWAY as error:
+                self.drop()
+                broken += fresh  # that it ended one that was idle says nothing about this mail
+                if broken == _BREAKS:
+                    return _Reply(451, f"the connection broke each time: {error}", self._name)
+                if fresh:
+                    await asyncio.sleep(back_off(broken))
+
+    async def _open(self) -> aiosmtplib.SMTP:
+        client = self._postman.server.client(self._sender.domain)
+        await client.connect()
+        try:
+            greeted = client.last_ehlo_response or await client.ehlo()
+        except BaseException:
+            client.close()
+            raise
+        said = greeted.message.split()
+        self._name = (
+            f"{said[0] if said else self._postman.server.host} ({self._postman.server.host}:{self._postman.server.port})"
+        )
+        self._client = client
+        return client
+
+    async def close(self) -> None:
+        """End the connection politely."""
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                await client.quit()
+            except _AWAY:
+                client.close()
+
+    def drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+def _proof(notice: Mapping[str, Any], reply: _Reply, at: datetime) -> NoticeProof:
+    return NoticeProof(
+        notice_id=notice["_id"],
+        kind=notice["kind"],
+        party=notice["party"],
+        to=notice["to"],
+        state="sent" if reply.code < 400 else "failed",
+        server=reply.server,
+        server_reply=f"{reply.code} {reply.text}",
+        at=at,
+        deadline_id=notice["letter"].get("deadline", {}).get("deadline_id"),
+    )
+
+
+def _event(notice: Mapping[str, Any], proof: NoticeProof) -> Record:
+    told = NoticeSent if proof.state == "sent" else NoticeFailed
+    message = told(order_id=notice["order_id"], case_id=notice["case_id"], notice=proof)
+    return encode(
+        Envelope(
+            id=str(derived("notice", proof.notice_id, proof.state)),
+            source="notifications",
+            key=notice["order_id"],
+            time=proof.at,
+            message=message,
+        )
+    )
+
+
+def _waiting(error: BaseException) -> None:
+    log.warning("the store cannot be reached, mails wait: %s", error)

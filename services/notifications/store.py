@@ -1,0 +1,74 @@
+"""The notices of this service: one document each, written once by the loop and once more with the proof."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pymongo import UpdateOne
+
+from chassis.store import Append, Database, MongoStore
+from contracts.base import format_moment
+from contracts.ids import merchant_key
+from contracts.orders import Merchant
+
+__all__ = ["CORRESPONDENCE", "MERCHANTS", "NOTICES", "QUEUED", "NoticeStore"]
+
+CORRESPONDENCE = "correspondence"
+MERCHANTS = "merchants"
+NOTICES = "notices"
+
+QUEUED = "queued"
+_ADDRESSED = "addressed"
+
+
+class NoticeStore:
+    """Queries and updates of notices, in as few commands as possible.
+
+    States: `queued` → `sent` or `failed` with `proof`; a merchant's notice → `addressed`, with a notice for each address."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._notices = database[NOTICES]
+
+    async def create_indexes(self) -> None:
+        """Only what is still to send is indexed: it is looked for whenever partitions change hands."""
+        await self._notices.create_index([("partition", 1)], name="unsent", partialFilterExpression={"state": QUEUED})
+
+    async def unsent(self, partitions: Collection[int]) -> list[dict[str, Any]]:
+        """What partitions have to send: `_id`, `partition` and, where it waits for a later try, `retry_at`."""
+        query = {"state": QUEUED, "partition": {"$in": sorted(partitions)}}
+        return await self._notices.find(query, {"partition": 1, "retry_at": 1}, batch_size=10_000).to_list(None)
+
+    async def load(self, notice_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Those of these notices that are still to send."""
+        return await self._notices.find({"_id": {"$in": list(notice_ids)}, "state": QUEUED}, batch_size=10_000).to_list(None)
+
+    async def merchants(self, merchant_ids: Collection[str]) -> dict[str, Merchant]:
+        """Those of these merchants that are known, as they are now."""
+        keys = [merchant_key(merchant_id) for merchant_id in merchant_ids]
+        found = await self._database[MERCHANTS].find({"_id": {"$in": keys}}, {"body": 1}).to_list(None)
+        merchants = [Merchant.model_validate(document["body"]["merchant"]) for document in found]
+        return {merchant.merchant_id: merchant for merchant in merchants}
+
+    async def address(self, notices: Sequence[Mapping[str, Any]], addressed: Sequence[dict[str, Any]]) -> None:
+        """Put notices to addresses in the place of merchants' notices. Done again it changes nothing."""
+        await MongoStore(self._database).append([Append(NOTICES, document) for document in addressed])
+        await self._notices.update_many(
+            {"_id": {"$in": [notice["_id"] for notice in notices]}}, {"$set": {"state": _ADDRESSED}}
+        )
+
+    async def settle(self, proofs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the proof of each notice (by id) and its state, `sent` or `failed`."""
+        await self._notices.bulk_write(
+            [
+                UpdateOne({"_id": notice_id}, {"$set": {"state": proof["state"], "proof": proof}})
+                for notice_id, proof in proofs.items()
+            ],
+            ordered=False,
+        )
+
+    async def postpone(self, notice_id: str, retry_at: datetime, reply: str) -> None:
+        """Count a try that the server put off, with its reply and the moment of the next one."""
+        await self._notices.update_one(
+            {"_id": notice_id}, {"$set": {"retry_at": format_moment(retry_at), "last_reply": reply}, "$inc": {"tries": 1}}
+        )
