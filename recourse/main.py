@@ -2,7 +2,7 @@
 
 import typer
 
-from recourse import dlq, stack
+from recourse import bench, dlq, stack
 from recourse.replay import replay
 from recourse.run import run
 from recourse.up import up
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(run)
 app.command()(replay)
+app.add_typer(bench.app, name="bench")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(stack.app, name="stack")
 
