@@ -2,7 +2,7 @@
 
 from contracts.actors import Party
 from contracts.base import Model
-from contracts.cases import CaseEvent, CaseMoved, CaseOpened, MessagePosted, ReminderGiven
+from contracts.cases import CaseEvent, CaseMoved, CaseOpened, FactAttached, MessagePosted, ReminderGiven
 from contracts.notices import NoticeKind
 from engine.casefile import CLOSED
 
@@ -17,7 +17,8 @@ class Told(Model):
 
 
 def told_of(event: CaseEvent) -> tuple[Told, ...]:
-    """The notices of an event: nobody is told of what it did itself, the platform only where it is reminded."""
+    """The notices of an event: nobody is told of what it did itself, unless that ended the case; the platform only where it
+    is reminded."""
     match event:
         case CaseOpened():
             return (Told(party="merchant", kind="case_opened"), Told(party="buyer", kind="case_opened"))
@@ -27,10 +28,16 @@ def told_of(event: CaseEvent) -> tuple[Told, ...]:
             return ()
         case MessagePosted():
             return _others(event, "message")
+        case FactAttached() if event.change.state is not None:
+            return _both("progress")
         case CaseMoved():
             return _of_move(event)
         case _:
             return ()
+
+
+def _both(kind: NoticeKind) -> tuple[Told, ...]:
+    return (Told(party="buyer", kind=kind), Told(party="merchant", kind=kind))
 
 
 def _others(event: CaseEvent, kind: NoticeKind) -> tuple[Told, ...]:
@@ -43,7 +50,7 @@ def _of_move(event: CaseMoved) -> tuple[Told, ...]:
     if change.reopened:
         return _others(event, "case_reopened")
     if change.state in CLOSED:
-        return _others(event, "decision" if event.actor.role == "platform" else "case_closed")
+        return _both("decision" if event.actor.role == "platform" else "case_closed")
     if change.answer is not None:
         return _others(event, "answer")
     if change.proposal is not None and not change.proposal.accepted_by:
