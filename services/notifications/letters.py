@@ -1,19 +1,19 @@
-"""Who is told what: from an event and the case after it to the letters that it causes. Pure, and one readable table."""
+"""From an event and the case after it to the letters that it causes. Pure; who is told what is `engine.notices`' table."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Literal
 
 from contracts.actors import Actor, Party
 from contracts.base import Message, Model, Moment
 from contracts.cases import (
     Answer,
+    CaseEvent,
     CaseMoved,
     CaseOpened,
     Change,
     Deadline,
     FactAttached,
     MessageDraft,
-    MessagePosted,
     Outcome,
     PolicyRef,
     Proposal,
@@ -23,6 +23,7 @@ from contracts.money import Money
 from contracts.notices import NoticeKind, SendLink
 from contracts.orders import CheckInAsked, FactKind, NotifyAddress, Order, ServiceContact
 from engine.casefile import Case, CaseFile
+from engine.notices import told_of
 
 __all__ = ["Audience", "Letter", "NoticeRequest", "OrderSummary", "Reader", "addresses_of", "notices_for", "party_of"]
 
@@ -119,60 +120,14 @@ def notices_for(event: Message, file: CaseFile | None, contact: str | None = Non
             return [_check_in(event)]
         case SendLink():
             return [_link(event)]
-    kinds = _kinds(event)
-    if not kinds or file is None:
-        return []
-    case = file.cases[event.case_id]  # type: ignore[attr-defined]  # only events of cases have kinds
-    return [_about_case(event, kind, party, file.order, case, contact) for party, kind in kinds.items()]
-
-
-def _kinds(event: Message) -> dict[Reader, NoticeKind]:
-    """The table: what each party is told by an event of a case."""
-    match event:
-        case CaseOpened():
-            return {"merchant": "case_opened", "buyer": "case_opened"}  # BP-09
-        case MessagePosted() if event.message.internal:
-            return {}
-        case MessagePosted():
-            return _others(event.message.author, "message")  # BP-21
-        case ReminderGiven() if _has_mailbox(event.deadline.party):
-            return {event.deadline.party: "reminder"}
-        case FactAttached() if event.change.state is not None:
-            return {"merchant": "progress", "buyer": "progress"}  # BP-27: the goods are on their way back
-        case CaseMoved():
-            return _kinds_of_move(event, event.change)
-    return {}
-
-
-def _kinds_of_move(event: CaseMoved, change: Change) -> dict[Reader, NoticeKind]:
-    if change.reopened:
-        return {"merchant": "case_reopened", "buyer": "case_reopened"}
-    if change.outcome is not None:
-        kind = "decision" if party_of(event.actor) == "platform" else "case_closed"
-        return {"merchant": kind, "buyer": kind}
-    if change.answer is not None:
-        return {"buyer": "answer"}  # BP-13
-    if change.proposal is not None and not change.proposal.accepted_by:
-        return {"merchant": "proposal", "buyer": "proposal"}  # BP-19
-    told = _others(event.actor, "progress") if _shows(event) else {}
-    if change.state == "awaiting_evidence" and _has_mailbox(change.turn):
-        told[change.turn] = "evidence_requested"  # BP-19
-    return told
-
-
-def _shows(event: CaseMoved) -> bool:
-    """Whether a reader sees a difference: taking over what is under review already makes none."""
-    change = event.change
-    return bool(change.state or change.proposal or change.proposal_ended or event.message)
-
-
-def _others(author: Actor, kind: NoticeKind) -> dict[Reader, NoticeKind]:
-    readers: tuple[Reader, ...] = ("merchant", "buyer")
-    return {party: kind for party in readers if party != party_of(author)}
-
-
-def _has_mailbox(party: Party | None) -> TypeGuard[Reader]:
-    return party in ("buyer", "merchant")
+        case CaseEvent() if file is not None:
+            case = file.cases[event.case_id]
+            return [
+                _about_case(event, told.kind, told.party, file.order, case, contact)
+                for told in told_of(event)
+                if told.party != "platform"  # it has no mailbox; what it is reminded of stands in the history
+            ]
+    return []
 
 
 def party_of(actor: Actor) -> Party | None:
@@ -219,7 +174,9 @@ def _link(event: SendLink) -> NoticeRequest:
     return NoticeRequest("link", "buyer", Letter(kind="link", reader="buyer", order=order), to=event.email)
 
 
-def _about_case(event: Any, kind: NoticeKind, party: Reader, order: Order, case: Case, contact: str | None) -> NoticeRequest:
+def _about_case(
+    event: CaseEvent, kind: NoticeKind, party: Reader, order: Order, case: Case, contact: str | None
+) -> NoticeRequest:
     change: Change = getattr(event, "change", Change())
     own = _soonest(case, party)
     if isinstance(event, ReminderGiven):

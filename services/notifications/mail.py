@@ -1,14 +1,14 @@
 """A mail's bytes: layout of the words as HTML and text, and the MIME message around them.
 
 MIME is written by hand where that is safe, because the standard library's generator costs several times the layout itself:
-bodies are quoted-printable (which cannot hold a bare line end or a boundary), and each header is either made of known safe
-parts or encoded by `email.header`."""
+bodies are quoted-printable (which cannot hold a bare line end or a boundary), and each header is made of known safe parts
+or encoded as RFC 2047 has it."""
 
 import binascii
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
-from email.header import Header
 from email.utils import format_datetime, formataddr, parseaddr
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -20,6 +20,9 @@ from services.notifications.wording import Words
 __all__ = ["Headers", "Sender", "render"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+_WORD = 39
+"""Bytes of text in an encoded word: with the header's name its line stays within 76 characters."""
 
 _templates = Environment(
     loader=PackageLoader("services.notifications"),
@@ -109,8 +112,15 @@ def _one_line(text: str) -> str:
 
 
 def _encoded(text: str) -> str:
-    """A header's free text: ASCII that fits a line as it is, all else as encoded words of RFC 2047, folded."""
+    """A header's free text: short ASCII as it is, all else as encoded words of RFC 2047, one a line."""
     text = _one_line(text)
     if text.isascii() and len(text) < 60 and "=?" not in text:
         return text
-    return Header(text.encode(errors="replace").decode(), "utf-8", header_name="Subject").encode(linesep="\r\n")
+    words, word = [], b""
+    for char in text:
+        encoded = char.encode(errors="replace")
+        if len(word) + len(encoded) > _WORD:  # a word holds whole characters
+            words.append(word)
+            word = b""
+        word += encoded
+    return "\r\n ".join(f"=?utf-8?b?{b64encode(each).decode()}?=" for each in [*words, word])

@@ -193,12 +193,12 @@ def _answer(tell: _Telling) -> Words:
         return _opening(subject, speak._("{shop} has answered: there will be no refund.", shop=tell.shop))
     texts: dict[tuple[str, Variant], str] = {
         ("yes", "full"): speak._("{shop} has answered: the full amount of {amount} is refunded."),
-        ("yes", "partial"): speak._("{shop} has answered: a part of {amount} is refunded."),
+        ("yes", "partial"): speak._("{shop} has answered: a partial refund of {amount} is made."),
         ("yes_after_return", "full"): speak._(
             "{shop} has answered: the full amount of {amount} is refunded once the goods are returned."
         ),
         ("yes_after_return", "partial"): speak._(
-            "{shop} has answered: a part of {amount} is refunded once the goods are returned."
+            "{shop} has answered: a partial refund of {amount} is made once the goods are returned."
         ),
     }
     text = texts.get((answer.refund, answer.variant), texts["yes", "partial"])
