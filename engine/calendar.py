@@ -102,4 +102,7 @@ def zone_of(country: str) -> str:
     """The IANA zone of an ISO 3166 country, of its capital or most people where it has several. Raises KeyError."""
     if country in _MAIN_ZONES:
         return _MAIN_ZONES[country]
-    return get_global("territory_zones")[country][0]
+    zone = get_global("territory_zones")[country][0]
+    if zone.startswith("Etc/"):  # the library's entry for no country in particular, ZZ
+        raise KeyError(country)
+    return zone
