@@ -1,0 +1,99 @@
+"""Merchants: who may set what, and what a profile must be."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from contracts.actors import Actor
+from contracts.orders import Merchant, MerchantChanged
+from tests.unit.intake.trading import (
+    BUYER,
+    MERCHANT,
+    OTHER_PARTNER,
+    PARTNER,
+    PLACED,
+    PLATFORM,
+    of_merchant,
+    pointers,
+    profile,
+    put,
+)
+
+
+def changed(answer: object) -> Merchant:
+    assert isinstance(answer, MerchantChanged)
+    return answer.merchant
+
+
+def test_a_new_merchant_belongs_to_who_put_it_and_has_the_zone_of_its_country() -> None:
+    trade = of_merchant()
+    (emission,) = trade.tell(put(profile()), id_="c1")
+    merchant = changed(emission.message)
+    assert (merchant.created_by, merchant.timezone, merchant.version) == ("partner-1", "Europe/Berlin", 1)
+    assert (emission.settles, emission.sequenced, emission.command_id) == (True, True, "c1")
+
+
+def test_putting_replaces_and_counts_versions() -> None:
+    trade = of_merchant()
+    trade.ask(put(profile()))
+    merchant = changed(trade.ask(put(profile(name="Shop 2", timezone="America/Bogota"))))
+    assert (merchant.name, merchant.timezone, merchant.version) == ("Shop 2", "America/Bogota", 2)
+    assert trade.repeated(put(profile(name="Shop 2", timezone="America/Bogota"))) == "/v1/merchants/shop"
+
+
+def test_an_older_put_that_comes_again_does_not_undo_a_newer_one() -> None:
+    trade = of_merchant()
+    trade.tell(put(profile(name="first")), id_="c1")
+    trade.tell(put(profile(name="second")), id_="c2")
+    trade.repeated(put(profile(name="first")), id_="c1")
+
+
+@pytest.mark.rule("BP-02")
+@pytest.mark.parametrize("name", ["certified_at", "seal_live_at"])
+def test_only_the_platform_says_that_a_merchant_is_certified(name: str) -> None:
+    trade = of_merchant()
+    assert trade.problem(put(profile(**{name: PLACED}))).status == 403
+    trade.ask(put(profile()))
+    merchant = changed(trade.ask(put(profile(**{name: PLACED}), PLATFORM)))
+    assert getattr(merchant, name) == PLACED
+    assert trade.problem(put(profile(**{name: PLACED + timedelta(days=1)}))).status == 403
+    kept = changed(trade.ask(put(profile(name="new name"))))
+    assert getattr(kept, name) == PLACED
+    assert kept.created_by == PARTNER.id
+    trade.repeated(put(profile(name="new name", **{name: PLACED})))
+
+
+def test_a_merchant_of_another_partner_does_not_exist_for_one() -> None:
+    trade = of_merchant()
+    trade.ask(put(profile()))
+    assert trade.problem(put(profile(name="mine"), OTHER_PARTNER)).status == 404
+    assert changed(trade.ask(put(profile(name="ours"), PLATFORM))).created_by == PARTNER.id
+
+
+@pytest.mark.parametrize("actor", [BUYER, MERCHANT])
+def test_other_roles_do_not_put_merchants(actor: Actor) -> None:
+    assert of_merchant().problem(put(profile(), actor)).status == 403
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"timezone": "Europe/Atlantis"}, ["/timezone"]),
+        ({"timezone": "Europe"}, ["/timezone"]),
+        ({"timezone": "../etc/passwd"}, ["/timezone"]),
+        ({"country": "ZZ"}, ["/country"]),
+        ({"programmes": ["buyer-protection", "lottery"]}, ["/programmes/1"]),
+        ({"programmes": ["buyer-protection", "buyer-protection"]}, ["/programmes/1"]),
+        ({"programmes": ["lottery"], "country": "ZZ"}, ["/programmes/0", "/country"]),
+    ],
+)
+def test_what_does_not_fit_is_pointed_at(changes: dict[str, Any], expected: list[str]) -> None:
+    problem = of_merchant().problem(put(profile(**changes)))
+    assert (problem.status, pointers(problem)) == (422, expected)
+
+
+def test_an_id_is_quoted_in_its_address() -> None:
+    trade = of_merchant("shop/ä")
+    trade.ask(put(profile(), merchant_id="shop/ä"))
+    assert trade.repeated(put(profile(), merchant_id="shop/ä")) == "/v1/merchants/shop%2F%C3%A4"
