@@ -39,6 +39,10 @@ S = TypeVar("S")
 REPLAY_OF = "recourse-replay-of"
 DISCARD_OF = "recourse-discard-of"
 PARKED = "parked"
+BEHIND = "waits behind a parked record of its key"
+MOST_EFFECTS = 1024 * 1024
+"""Bytes of published records from which a document takes no further input in the same write: it remembers them, what was
+appended with them is about twice as much again, and a store refuses documents of 16 MiB."""
 
 
 class TooMuchPoison(Exception):
@@ -85,8 +89,8 @@ class ParkedKeys(Protocol):
     """Keys that wait for an operator, durably; see `chassis.parking.MongoParking`."""
 
     def holds(self, key: str) -> bool: ...
-    async def head(self, key: str) -> str | None: ...
-    async def park(self, records: Sequence[tuple[str, RawRecord, str]]) -> None: ...
+    async def queue(self, key: str) -> list[str]: ...
+    async def park(self, records: Sequence[tuple[str, str, RawRecord, str]]) -> None: ...
     async def resume(self, key: str, parked_id: str) -> None: ...
 
 
@@ -124,6 +128,7 @@ class _Plan(Generic[S]):
     appends: list[Append] = field(default_factory=list)
     failed_at: int | None = None
     failure: str = ""
+    left_at: int | None = None
 
 
 class ProcessingLoop(Generic[S]):
@@ -138,6 +143,7 @@ class ProcessingLoop(Generic[S]):
         *,
         still_owner: Callable[[Ownership], bool] = lambda ownership: True,
         waiting: Callable[[BaseException], None] = lambda error: None,
+        most_effects: int = MOST_EFFECTS,
     ) -> None:
         self.handler = handler
         self.counters = Counters()
@@ -146,6 +152,7 @@ class ProcessingLoop(Generic[S]):
         self._parked = parked
         self._still_owner = still_owner
         self._waiting = waiting
+        self._most_effects = most_effects
         self._dead_letters = dead_letters_of(handler.service)
         self._recent: list[bool] = []
 
@@ -156,44 +163,55 @@ class ProcessingLoop(Generic[S]):
         self.counters.batches += 1
         self.counters.records += len(batch)
         inbounds, raw_of = await self._decode(batch)
-        by_key = await self._set_aside_parked(inbounds, raw_of)
+        todo = await self._set_aside_parked(inbounds, raw_of, ownership)
+        while todo:
+            left = await self._round(todo, raw_of, ownership)
+            if left is None:
+                return False
+            todo = left
+        return True
 
-        records: list[tuple[str, Record]] = []
-        appends: list[Append] = []
-        todo = by_key
+    async def _round(
+        self, by_key: Mapping[str, list[Inbound]], raw_of: Mapping[tuple[str, int, int], RawRecord], ownership: Ownership
+    ) -> dict[str, list[Inbound]] | None:
+        """Write, append and publish what the records of these keys come to; what a document could not take with this write is
+        left for the next round. None: somebody else owns it now."""
+        done: dict[str, _Plan[S]] = {}
+        again: list[Append] = []
+        todo = dict(by_key)
         while todo:
             plans = await self._plan(todo, ownership)
             before_appends = [append for plan in plans.values() for append in plan.before_appends]
             before = [record for plan in plans.values() for record in plan.before]
             if before_appends:
                 await retrying(lambda appends=before_appends: self._store.append(appends), self._waiting)
+                again += before_appends
             if before:
                 self.counters.republished += len(before)
                 await self._publisher.publish(before)
             lost = await self._write(plans)
-            for key, plan in plans.items():
-                if key in lost:
-                    continue
-                records += plan.records
-                appends += plan.appends
-                await self._after_key(key, todo[key], plan, raw_of)
+            done |= {key: plan for key, plan in plans.items() if key not in lost}
             todo = {key: todo[key] for key in lost}
             if todo and not self._still_owner(ownership):
-                return False
+                return None
 
         first: dict[int, tuple[str, int]] = {}
         for records_of_key in by_key.values():
             for inbound in records_of_key:
                 first.setdefault(inbound.partition, (inbound.topic, inbound.offset))
-        packed = self.handler.pack(appends, first)
+        packed = self.handler.pack([append for plan in done.values() for append in plan.appends], first)
         if packed:
             self.counters.appends += len(packed)
             await retrying(lambda: self._store.append(packed), self._waiting)
+        records = [record for plan in done.values() for record in plan.records]
         if records:
             self.counters.published += len(records)
             await self._publisher.publish(records)
-        await self.handler.appended(packed)
-        return True
+        await self.handler.appended([*again, *packed])
+        # Only now: while a key is parked nobody asks its document for effects that a crash kept back.
+        for key, plan in done.items():
+            await self._after_key(key, by_key[key], plan, raw_of, ownership)
+        return {key: by_key[key][plan.left_at :] for key, plan in done.items() if plan.left_at is not None}
 
     async def _decode(self, batch: Sequence[RawRecord]) -> tuple[list[Inbound], dict[tuple[str, int, int], RawRecord]]:
         inbounds: list[Inbound] = []
@@ -208,12 +226,7 @@ class ProcessingLoop(Generic[S]):
                 dead.append((self._dead_letters.name, _dead_letter(raw, str(unreadable))))
                 log.warning("%s/%d@%d is unreadable: %s", raw.topic, raw.partition, raw.offset, unreadable)
                 continue
-            replay_of = _header(raw, REPLAY_OF)
-            discard_of = _header(raw, DISCARD_OF)
-            if discard_of is not None:
-                await self._parked.resume(envelope.key, discard_of)
-                continue
-            inbounds.append(Inbound(envelope, raw.topic, raw.partition, raw.offset, replay_of))
+            inbounds.append(Inbound(envelope, raw.topic, raw.partition, raw.offset, _header(raw, REPLAY_OF)))
             raw_of[raw.topic, raw.partition, raw.offset] = raw
         self._note_health(len(inbounds), len(dead))
         if dead:
@@ -222,26 +235,49 @@ class ProcessingLoop(Generic[S]):
         return inbounds, raw_of
 
     async def _set_aside_parked(
-        self, inbounds: Sequence[Inbound], raw_of: Mapping[tuple[str, int, int], RawRecord]
+        self, inbounds: Sequence[Inbound], raw_of: Mapping[tuple[str, int, int], RawRecord], ownership: Ownership
     ) -> dict[str, list[Inbound]]:
-        """The records by key; those of a parked key are parked behind it, unless they replay its head."""
+        """The records by key; those of a parked key are parked behind it, unless they replay its records from the first on."""
         by_key: dict[str, list[Inbound]] = {}
-        behind: list[tuple[str, RawRecord, str]] = []
+        behind: list[Inbound] = []
+        queues: dict[str, list[str]] = {}
         for inbound in inbounds:
             key = inbound.envelope.key
-            if self._parked.holds(key):
-                if inbound.replay_of is None:
-                    behind.append((key, raw_of[_place(inbound)], "waits behind a parked record of its key"))
+            discard_of = _header(raw_of[_place(inbound)], DISCARD_OF)
+            if discard_of is not None or inbound.replay_of is not None or self._parked.holds(key):
+                if key not in queues:
+                    queues[key] = await retrying(lambda key=key: self._parked.queue(key), self._waiting)
+                queue = queues[key]
+                if discard_of is not None:
+                    if discard_of in queue:
+                        queue.remove(discard_of)
+                        await retrying(lambda key=key, one=discard_of: self._parked.resume(key, one), self._waiting)
                     continue
-                if await self._parked.head(key) != inbound.replay_of:
+                if inbound.replay_of is not None:
+                    if not queue or queue[0] != inbound.replay_of:
+                        continue
+                    queue.pop(0)
+                elif queue:
+                    behind.append(inbound)
+                    queue.append(_parked_id(inbound, ownership))
                     continue
-            elif inbound.replay_of is not None:
-                continue
             by_key.setdefault(key, []).append(inbound)
         if behind:
-            self.counters.parked += len(behind)
-            await retrying(lambda: self._parked.park(behind), self._waiting)
+            await self._park([(inbound, BEHIND) for inbound in behind], raw_of, ownership)
         return by_key
+
+    async def _park(
+        self,
+        failed: Sequence[tuple[Inbound, str]],
+        raw_of: Mapping[tuple[str, int, int], RawRecord],
+        ownership: Ownership,
+    ) -> None:
+        self.counters.parked += len(failed)
+        to_park = [
+            (_parked_id(inbound, ownership), inbound.envelope.key, raw_of[_place(inbound)], reason)
+            for inbound, reason in failed
+        ]
+        await retrying(lambda: self._parked.park(to_park), self._waiting)
 
     async def _plan(self, todo: Mapping[str, list[Inbound]], ownership: Ownership) -> dict[str, _Plan[S]]:
         wanted: dict[str, list[str]] = {}
@@ -271,11 +307,13 @@ class ProcessingLoop(Generic[S]):
         plan = _Plan[S]()
         marks: dict[str, list[Any]] = {} if document is None else dict(document["marks"])
         seen: dict[str, int] = {} if document is None else dict(document["seen"])
+        before_seen = dict(seen)
         sequence: int = 0 if document is None else document["sequence"]
         if document is not None and _effects_may_be_lost(document, records, ownership):
             plan.before = [_recalled(stored) for stored in document["effects"]["records"]]
             plan.before_appends = [Append(to, body) for to, body in document["effects"]["appends"]]
 
+        size = 0
         state = before = self.handler.load(None if document is None else document["body"])
         for index, inbound in enumerate(records):
             envelope = inbound.envelope
@@ -304,15 +342,21 @@ class ProcessingLoop(Generic[S]):
             for number, emission in enumerate(step.emissions):
                 if emission.sequenced:
                     sequence += 1
-                plan.records.append((emission.topic.name, self._record(emission, inbound, number, sequence)))
+                record = self._record(emission, inbound, number, sequence)
+                plan.records.append((emission.topic.name, record))
+                size += len(record.value)
             plan.appends += step.appends
             state = step.state
-            marks[_field(inbound.topic)] = [ownership.incarnations.get(inbound.topic, ""), inbound.offset]
+            marks[_field(inbound.topic)] = [ownership.incarnations.get(inbound.topic, ""), _origin(inbound, ownership)]
             if envelope.sequence is not None:
                 seen[envelope.source] = envelope.sequence
-        # A refusal is marked too: it was told, so a redelivery after another topic's record must not decide it anew.
-        told = document is not None and plan.records
-        if collection is not None and (told or state is not before):
+            if size > self._most_effects and index + 1 < len(records):
+                plan.left_at = index + 1
+                break
+        # A refusal is marked too: it was told, so a redelivery after another topic's record must not decide it anew. And
+        # of a source whose every event is read, each one counts, or the next would look like a gap.
+        counted = any(seen.get(source) != before_seen.get(source) for source in self.handler.gapless)
+        if collection is not None and (state is not before or (document is not None and (plan.records or counted))):
             version = 0 if document is None else document["v"]
             plan.write = Write(
                 collection,
@@ -360,23 +404,27 @@ class ProcessingLoop(Generic[S]):
         return lost
 
     async def _after_key(
-        self, key: str, records: Sequence[Inbound], plan: _Plan[S], raw_of: Mapping[tuple[str, int, int], RawRecord]
+        self,
+        key: str,
+        records: Sequence[Inbound],
+        plan: _Plan[S],
+        raw_of: Mapping[tuple[str, int, int], RawRecord],
+        ownership: Ownership,
     ) -> None:
-        """Park a key at its failed record; take a replayed record off its parked key."""
-        handled = records if plan.failed_at is None else records[: plan.failed_at]
-        for inbound in handled:
+        """Park a key at its failed record; take replayed records off their parked key."""
+        for inbound in records[: plan.left_at if plan.failed_at is None else plan.failed_at]:
             if inbound.replay_of is not None:
                 await retrying(lambda parked_id=inbound.replay_of: self._parked.resume(key, parked_id), self._waiting)
         if plan.failed_at is None:
             return
         failed = records[plan.failed_at :]
         self._note_health(0, 1)
-        if failed[0].replay_of is not None:
-            return
-        to_park = [(key, raw_of[_place(failed[0])], plan.failure)]
-        to_park += [(key, raw_of[_place(inbound)], "waits behind a parked record of its key") for inbound in failed[1:]]
-        self.counters.parked += len(to_park)
-        await retrying(lambda: self._parked.park(to_park), self._waiting)
+        # A replay that failed again is parked as it was, and what was replayed behind it too.
+        await self._park(
+            [(inbound, plan.failure if inbound is failed[0] else BEHIND) for inbound in failed if inbound.replay_of is None],
+            raw_of,
+            ownership,
+        )
 
     def _note_health(self, good: int, bad: int) -> None:
         """Stop where more than half of the last 1,000 records (from 200 on) could not be handled."""
@@ -402,9 +450,26 @@ def _field(topic: str) -> str:
     return topic.replace(".", "-")
 
 
+def _parked_id(inbound: Inbound, ownership: Ownership) -> str:
+    """Where a record stood: `topic:incarnation:partition:offset`. A broker that forgot has other topics."""
+    return f"{inbound.topic}:{ownership.incarnations.get(inbound.topic, '')}:{inbound.partition}:{inbound.offset}"
+
+
+def _origin(inbound: Inbound, ownership: Ownership) -> int:
+    """The offset that a record is marked by. A replay is the parked record again: wherever a copy of it is met (parked twice,
+    replayed twice, read by a former owner that wakes up), it is applied once. Its key moves on in that order."""
+    if inbound.replay_of is not None:
+        topic, incarnation, _, offset = inbound.replay_of.rsplit(":", 3)
+        if topic == inbound.topic and incarnation == ownership.incarnations.get(topic, ""):
+            return int(offset)
+    return inbound.offset
+
+
 def _marked(marks: Mapping[str, list[Any]], inbound: Inbound, ownership: Ownership) -> bool:
     mark = marks.get(_field(inbound.topic))
-    return mark is not None and mark[0] == ownership.incarnations.get(inbound.topic, "") and inbound.offset <= mark[1]
+    if mark is None or mark[0] != ownership.incarnations.get(inbound.topic, ""):
+        return False
+    return _origin(inbound, ownership) <= mark[1]
 
 
 def _effects_may_be_lost(document: Mapping[str, Any], records: Sequence[Inbound], ownership: Ownership) -> bool:
@@ -413,6 +478,9 @@ def _effects_may_be_lost(document: Mapping[str, Any], records: Sequence[Inbound]
         return True
     if document["epoch"] == ownership.epoch:
         return False
+    # While its key was parked, offsets were committed past records that a former owner, not knowing, may have applied since.
+    if any(inbound.replay_of is not None for inbound in records):
+        return True
     partition = records[0].partition
     for topic, incarnation in ownership.incarnations.items():
         mark = document["marks"].get(_field(topic))
@@ -425,11 +493,6 @@ def _effects_may_be_lost(document: Mapping[str, Any], records: Sequence[Inbound]
 
 def _header(raw: RawRecord, name: str) -> str | None:
     return next((value.decode(errors="replace") for header, value in raw.headers if header == name), None)
-
-
-def _assert_next(envelope: Envelope, seen: int) -> None:
-    if envelope.sequence not in (None, seen + 1):
-        raise LookupError(f"{envelope.source} event {envelope.sequence} came after {seen}: one is missing")
 
 
 def _recalled(stored: Sequence[Any]) -> tuple[str, Record]:

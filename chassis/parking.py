@@ -31,29 +31,27 @@ class MongoParking:
     def holds(self, key: str) -> bool:
         return key in self._keys
 
-    async def head(self, key: str) -> str | None:
-        """The id of the first parked record of a key."""
-        first = await self._collection.find({"key": key}, {"_id": 1}).sort("order", 1).to_list(1)
-        return first[0]["_id"] if first else None
+    async def queue(self, key: str) -> list[str]:
+        """The ids of the parked records of a key, in the order they came."""
+        found = await self._collection.find({"key": key}, {"_id": 1}).sort("order", 1).to_list(None)
+        return [document["_id"] for document in found]
 
-    async def park(self, records: Sequence[tuple[str, RawRecord, str]]) -> None:
-        """Park (key, record, reason). Parking the same record again changes nothing."""
+    async def park(self, records: Sequence[tuple[str, str, RawRecord, str]]) -> None:
+        """Park (id, key, record, reason). Parking the same record again changes nothing."""
         order = time.time_ns()
-        await self._store.append(
-            [Append(PARKED, _document(key, raw, reason, order + index)) for index, (key, raw, reason) in enumerate(records)]
-        )
-        self._keys.update(key for key, _, _ in records)
+        await self._store.append([Append(PARKED, _document(*record, order + index)) for index, record in enumerate(records)])
+        self._keys.update(key for _, key, _, _ in records)
 
     async def resume(self, key: str, parked_id: str) -> None:
         """A parked record was handled or discarded; with the last one the key is free."""
         await self._collection.delete_one({"_id": parked_id, "key": key})
-        if await self.head(key) is None:
+        if await self._collection.find_one({"key": key}, {"_id": 1}) is None:
             self._keys.discard(key)
 
 
-def _document(key: str, raw: RawRecord, reason: str, order: int) -> dict[str, Any]:
+def _document(parked_id: str, key: str, raw: RawRecord, reason: str, order: int) -> dict[str, Any]:
     return {
-        "_id": f"{raw.topic}:{raw.partition}:{raw.offset}",
+        "_id": parked_id,
         "key": key,
         "order": order,
         "topic": raw.topic,
