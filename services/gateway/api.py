@@ -1,0 +1,38 @@
+"""The HTTP application: every route, who asks, and how errors look."""
+
+from litestar import Litestar
+from litestar.di import Provide
+
+from services.gateway.context import Gateway
+from services.gateway.principals import Principal
+from services.gateway.problems import on_error
+from services.gateway.requests import AnyRequest
+from services.gateway.resources import cases, facts, merchants, orders, outcomes, problems, reports, sandbox
+
+__all__ = ["create_app"]
+
+
+def create_app(gateway: Gateway) -> Litestar:
+    """The application over one process' gateway."""
+
+    async def principal_of(request: AnyRequest) -> Principal:
+        return await gateway.principals.of(request)
+
+    def the_gateway() -> Gateway:
+        return gateway
+
+    modules = [merchants, orders, facts, reports, cases, outcomes, problems]
+    if gateway.sandbox is not None:
+        modules.append(sandbox)
+    return Litestar(
+        route_handlers=[route for module in modules for route in module.routes],
+        dependencies={
+            "gateway": Provide(the_gateway, sync_to_thread=False),
+            "principal": Provide(principal_of),
+        },
+        exception_handlers={Exception: on_error},
+        openapi_config=None,
+        logging_config=None,
+        # Bodies are limited where they are read, each by its own bound.
+        request_max_body_size=None,
+    )

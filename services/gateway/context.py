@@ -1,0 +1,179 @@
+"""What every route is given: the store's read models as its caller may see them, and the way to have something done."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from litestar import Response
+
+from chassis.clock import Clock
+from chassis.settings import Settings
+from chassis.store import Database
+from contracts.evidence import Evidence
+from contracts.ids import merchant_key
+from contracts.problems import FieldError, Problem
+from engine.programmes import Programmes
+from services.gateway.answers import Answer, response_of
+from services.gateway.commands import Commands, Promised
+from services.gateway.idempotency import Idempotency, Work
+from services.gateway.objects import Objects
+from services.gateway.principals import Principal, Principals, require_acting
+from services.gateway.problems import ProblemError
+from services.gateway.projector import Body
+from services.gateway.representations import Reader, locale_for
+from services.gateway.requests import AnyRequest, idempotency_key, known_id, locale_of
+from services.gateway.sandbox import SandboxControl
+from services.gateway.store import EVIDENCE, MERCHANTS, ORDERS, Document, PointReads
+
+__all__ = ["Gateway"]
+
+_OWNERS_REMEMBERED = 20_000
+_SEEN_WITHIN_S = 2.0
+_LOOKS_S = (0.002, 0.003, 0.005, 0.005, 0.01)
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One process' gateway. `sandbox` is None outside the sandbox."""
+
+    settings: Settings
+    database: Database
+    reads: PointReads
+    clock: Clock
+    programmes: Programmes
+    principals: Principals
+    idempotency: Idempotency
+    commands: Commands
+    objects: Objects
+    sandbox: SandboxControl | None
+    _owners: OrderedDict[str, str] = field(default_factory=OrderedDict)
+
+    # What a caller may see
+
+    async def owner_of(self, merchant_id: str) -> str | None:
+        """Who created a merchant, which never changes; None where there is none yet."""
+        known = self._owners.get(merchant_id)
+        if known is not None:
+            return known
+        found = await self.reads.get(MERCHANTS, merchant_key(merchant_id))
+        if found is None:
+            return None
+        owner: str = found["body"]["merchant"]["created_by"]
+        self._owners[merchant_id] = owner
+        if len(self._owners) > _OWNERS_REMEMBERED:
+            self._owners.popitem(last=False)
+        return owner
+
+    async def merchant(self, principal: Principal, merchant_id: str) -> dict[str, Any]:
+        """A merchant that the caller may see: the platform, who created it, and its own staff. Raises 404."""
+        found = await self.reads.get(MERCHANTS, merchant_key(merchant_id))
+        merchant = None if found is None else found["body"]["merchant"]
+        if merchant is not None and principal.capability is None:
+            match principal.role:
+                case "platform":
+                    return merchant
+                case "partner" if merchant["created_by"] == principal.name:
+                    return merchant
+                case "merchant" if merchant_id in principal.merchants:
+                    return merchant
+        raise ProblemError(Problem.not_found("merchant"))
+
+    async def order(self, principal: Principal, order_id: str) -> Body:
+        """The read document of an order that the caller may see. Raises 404."""
+        found = await self.reads.get(ORDERS, order_id)
+        body: Body | None = None if found is None else found["body"]
+        if body is None or "standing" not in body:
+            raise ProblemError(Problem.not_found("order"))
+        owner = await self.owner_of(body["order"]["merchant_id"]) if principal.role == "partner" else None
+        if not principal.sees_order(body, owner):
+            raise ProblemError(Problem.not_found("order"))
+        return body
+
+    async def case(self, principal: Principal, case_id: str) -> Body:
+        """The read document of the order of a case that the caller may see. Raises 404."""
+        _, order_id = known_id("cas", case_id, "case")
+        try:
+            body = await self.order(principal, order_id)
+        except ProblemError:
+            raise ProblemError(Problem.not_found("case")) from None
+        if case_id not in (body.get("file") or {}).get("cases", {}) or not principal.sees_case(case_id):
+            raise ProblemError(Problem.not_found("case"))
+        return body
+
+    def require_acting(self, principal: Principal, body: Body) -> None:
+        """Raises 403 where the caller's link only reads by now."""
+        require_acting(principal, body, self.clock.now())
+
+    async def seen(self, order_id: str, condition: Callable[[Body], bool]) -> Body:
+        """The order's read document once `condition` holds. A command is settled by the event of one topic; what the
+        other topic says of it may be a hair behind. Gives what there is after two seconds: the outcome itself is certain."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _SEEN_WITHIN_S
+        looks = iter(_LOOKS_S)
+        while True:
+            found = await self.reads.get(ORDERS, order_id)
+            if found is not None and (condition(found["body"]) or loop.time() >= give_up):
+                return found["body"]
+            await asyncio.sleep(next(looks, 0.02))
+
+    async def evidence(self, order_id: str, evidence_ids: Sequence[str], place: str = "/evidence") -> tuple[Evidence, ...]:
+        """What evidence ids name. Raises 422 with a pointer for one that is not on this order."""
+        found = await self.reads.many(EVIDENCE, evidence_ids)
+        wrong = [
+            FieldError(pointer=f"{place}/{index}", detail="there is no such evidence on this order; upload it first")
+            for index, evidence_id in enumerate(evidence_ids)
+            if found.get(evidence_id, {}).get("order_id") != order_id
+        ]
+        if wrong:
+            raise ProblemError(Problem.invalid_input(*wrong))
+        return tuple(evidence_of(found[evidence_id]) for evidence_id in evidence_ids)
+
+    def reader(self, request: AnyRequest, principal: Principal, order: Mapping[str, Any]) -> Reader:
+        """For whom something of an order is shown."""
+        return Reader(principal, self.clock.now(), locale_of(request, locale_for(principal, order)), self.programmes)
+
+    # Having something done
+
+    async def once(
+        self, request: AnyRequest, principal: Principal, content: bytes, work: Work, *, keep: bool = True
+    ) -> Response[bytes]:
+        """Do a POST's work once per Idempotency-Key (see `Idempotency.once`). An outcome that is late becomes 202."""
+        return response_of(await self.done_once(request, principal, content, work, idempotency_key(request), keep=keep))
+
+    async def done_once(
+        self, request: AnyRequest, principal: Principal, content: bytes, work: Work, key: str | None, *, keep: bool = True
+    ) -> Answer:
+        """As `once`, under a key from elsewhere; gives the answer itself."""
+
+        async def promising(command_id: str) -> Answer:
+            try:
+                return await work(command_id)
+            except Promised as promised:
+                return await self.commands.promise(principal, promised)
+
+        path = request.url.path
+        return await self.idempotency.once(
+            principal=principal.name,
+            route=f"{request.method} {path}",
+            key=key,
+            content=content,
+            instance=path,
+            work=promising,
+            keep=keep,
+        )
+
+
+def evidence_of(document: Document) -> Evidence:
+    """The reference to a kept file."""
+    return Evidence(
+        evidence_id=document["_id"],
+        sha256=document["sha256"],
+        size=document["size"],
+        media_type=document["media_type"],
+        name=document["name"],
+    )
+
+
+__all__ += ["evidence_of"]

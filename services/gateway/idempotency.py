@@ -1,0 +1,167 @@
+"""Idempotency-Key: the first answer of a request is its answer for 48 hours, whatever dies in between.
+
+A document is stored with a lease before anything is done. Whoever finds it later repeats its answer, is told to wait while the
+lease runs, or takes over when it ran out, with the same command id: what was done is then recognised and not done twice."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from chassis.store import Database
+from contracts.ids import derived
+from services.gateway.answers import Answer, refusal
+from services.gateway.problems import ProblemError, reused_key, running_key
+from services.gateway.store import IDEMPOTENCY, KEPT_S, Document, wall_clock
+
+__all__ = ["Idempotency", "Meeting", "Work", "command_id_of", "meet"]
+
+Work = Callable[[str], Awaitable[Answer]]
+"""Does the request under a command id. May raise ProblemError."""
+
+LEASE_S = 6.0
+_RENEW_S = 2.0
+
+
+class Meeting(Enum):
+    """What to do about a key that was sent before."""
+
+    REPEAT = "repeat"
+    """Give the answer that is kept."""
+    AGAIN = "again"
+    """It is done, and doing it again gives the same answer."""
+    TAKE_OVER = "take over"
+    """Its request died: do it under the same command id."""
+    RUNNING = "running"
+    OTHER_BODY = "other body"
+
+
+def meet(kept: Document, fingerprint: str, now: datetime) -> Meeting:
+    """The decision about a key by what is kept of it; `now` is real time in UTC."""
+    if kept["fingerprint"] != fingerprint:
+        return Meeting.OTHER_BODY
+    if kept["state"] == "done":
+        return Meeting.AGAIN if kept.get("body") is None else Meeting.REPEAT
+    return Meeting.TAKE_OVER if _utc(kept["leased_until"], now) <= now else Meeting.RUNNING
+
+
+def _utc(moment: datetime, like: datetime) -> datetime:
+    """The store gives times without a zone; they are UTC."""
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=like.tzinfo)
+
+
+def command_id_of(principal: str, route: str, key: str) -> str:
+    """The id of the command that a key stands for."""
+    return str(derived("command", principal, route, key))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    document_id: str
+    owner: str
+    command_id: str
+
+
+class Idempotency:
+    """The keys of the last 48 hours, shared by all gateway processes."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime] = wall_clock) -> None:
+        self._keys = database[IDEMPOTENCY]
+        self._now = now
+
+    async def once(
+        self, *, principal: str, route: str, key: str | None, content: bytes, instance: str, work: Work, keep: bool = True
+    ) -> Answer:
+        """Do `work` once per key; without a key, every request is its own. `content` is what makes two requests the same.
+
+        With `keep` false the answer itself is not kept: doing the work again under the same command id gives it again (a secret
+        shown once, a streamed answer). 429 and 5xx answers free the key."""
+        if key is None:
+            return await work(str(uuid.uuid4()))
+        fingerprint = hashlib.sha256(content).hexdigest()
+        claimed = await self._claim(principal, route, key, fingerprint)
+        if isinstance(claimed, Answer):
+            return claimed
+        try:
+            given = await self._leased(claimed, work)
+        except ProblemError as error:
+            given = refusal(error, instance)
+        except Exception:
+            await self._free(claimed)
+            raise
+        if given.status >= 500 or given.status == 429:
+            await self._free(claimed)
+        else:
+            await self._keep(claimed, given, keep)
+        return given
+
+    async def _claim(self, principal: str, route: str, key: str, fingerprint: str) -> _Claim | Answer:
+        """Raises 409 for a running key, 422 for another body."""
+        claim = _Claim(
+            hashlib.sha256("\n".join((principal, route, key)).encode()).hexdigest(),
+            uuid.uuid4().hex,
+            command_id_of(principal, route, key),
+        )
+        now = self._now()
+        mine: Document = {
+            "_id": claim.document_id,
+            "fingerprint": fingerprint,
+            "state": "running",
+            "owner": claim.owner,
+            "leased_until": now + timedelta(seconds=LEASE_S),
+            "forget_at": now + timedelta(seconds=KEPT_S),
+        }
+        for _ in range(3):
+            try:
+                await self._keys.insert_one(mine)
+                return claim
+            except DuplicateKeyError:
+                kept = await self._keys.find_one({"_id": claim.document_id})
+            if kept is None:  # freed in between
+                continue
+            match meet(kept, fingerprint, self._now()):
+                case Meeting.OTHER_BODY:
+                    raise reused_key()
+                case Meeting.RUNNING:
+                    raise running_key()
+                case Meeting.REPEAT:
+                    return Answer(kept["status"], bytes(kept["body"]), dict(kept["headers"]), kept["media_type"])
+                case Meeting.TAKE_OVER | Meeting.AGAIN:
+                    taken = await self._keys.replace_one({"_id": claim.document_id, "owner": kept["owner"]}, mine)
+                    if taken.matched_count:
+                        return claim
+                    raise running_key()
+        raise running_key()
+
+    async def _leased(self, claim: _Claim, work: Work) -> Answer:
+        """The work's answer; the lease is renewed for as long as it takes."""
+        task = asyncio.ensure_future(work(claim.command_id))
+        try:
+            while not (await asyncio.wait([task], timeout=_RENEW_S))[0]:
+                await self._update(claim, {"leased_until": self._now() + timedelta(seconds=LEASE_S)})
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _keep(self, claim: _Claim, given: Answer, keep: bool) -> None:
+        changed: dict[str, Any] = {"state": "done"}
+        if keep:
+            changed |= {
+                "status": given.status,
+                "body": given.body,
+                "headers": dict(given.headers),
+                "media_type": given.media_type,
+            }
+        await self._update(claim, changed)
+
+    async def _update(self, claim: _Claim, changed: dict[str, Any]) -> None:
+        await self._keys.update_one({"_id": claim.document_id, "owner": claim.owner}, {"$set": changed})
+
+    async def _free(self, claim: _Claim) -> None:
+        await self._keys.delete_one({"_id": claim.document_id, "owner": claim.owner})

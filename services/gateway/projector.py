@@ -1,0 +1,241 @@
+"""The projector: keeps a read document per order and merchant, threads and histories, and says when a command is settled."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from chassis.handler import Emission, Inbound, Step
+from chassis.store import Append
+from contracts.base import Message
+from contracts.cases import CaseEvent, CaseMoved, CaseOpened, MessageDraft, MessagePosted, NoticeRecorded
+from contracts.envelope import Envelope
+from contracts.orders import (
+    CheckInAsked,
+    CommandRefused,
+    CommandRepeated,
+    FactRecorded,
+    MerchantChanged,
+    OrderChanged,
+    OrderRegistered,
+    ReportAccepted,
+    Standing,
+)
+from contracts.platform import CommandSettled
+from contracts.topics import GATEWAY_OUTCOMES, READS, Topic
+from engine.casefile import CaseFile
+from engine.decide import evolve
+from services.gateway.store import COMMANDS, HISTORY, KEPT_S, MERCHANTS, MESSAGES, ORDERS, wall_clock
+
+__all__ = ["Body", "Projector", "file_of"]
+
+Body = dict[str, Any]
+"""Of an order: {order, facts, standing} from intake; {file, reports, cases, turns, states, search, reported_at} once something
+was reported. Of a merchant: {merchant}. JSON values; a new body for each change."""
+
+_EVERYBODY = ["buyer", "merchant", "platform"]
+
+
+def file_of(body: Body) -> CaseFile | None:
+    """The case file in an order's body; None where nothing was reported."""
+    stored = body.get("file")
+    return None if stored is None else CaseFile.model_validate({**stored, "order": body["order"]})
+
+
+class Projector:
+    """The gateway's part of the processing loop. It judges nothing: facts of intake and cases are copied or evolved."""
+
+    service: str = "gateway"
+    topics: tuple[Topic, ...] = READS["gateway"]
+    gapless: frozenset[str] = frozenset({"intake", "cases"})
+
+    def __init__(self, now: Callable[[], datetime] = wall_clock) -> None:
+        """`now` is real time: outcomes are forgotten by it."""
+        self._now = now
+
+    def collection_of(self, key: str) -> str | None:
+        return ORDERS if key.startswith("ord_") else MERCHANTS if key.startswith("mer:") else None
+
+    def load(self, body: Body | None) -> Body:
+        return {} if body is None else body
+
+    def dump(self, state: Body) -> Body:
+        return state
+
+    async def prepare(self, batch: Sequence[Inbound]) -> None:
+        """Events carry all that the read models need."""
+
+    def apply(self, state: Body, inbound: Inbound, context: None) -> Step[Body]:
+        envelope = inbound.envelope
+        message = envelope.message
+        appends: list[Append] = []
+        if isinstance(message, CaseEvent):
+            state = _with_case_event(state, message)
+            appends += _kept(message, envelope)
+        else:
+            state = _with_order_event(state, message)
+        emissions: tuple[Emission, ...] = ()
+        if envelope.command_id is not None and (envelope.settles or isinstance(message, CommandRefused | CommandRepeated)):
+            outcome = self._outcome(envelope, envelope.command_id)
+            appends.append(Append(COMMANDS, outcome))
+            settled = CommandSettled(command_id=envelope.command_id, status=outcome["status"])
+            emissions = (Emission(GATEWAY_OUTCOMES, settled, envelope.time, command_id=envelope.command_id, sequenced=False),)
+        return Step(state, emissions, tuple(appends))
+
+    def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
+        """Outcomes come last: whoever finds one also finds what it speaks of."""
+        return sorted(appends, key=lambda append: append.collection == COMMANDS)
+
+    async def appended(self, appends: Sequence[Append]) -> None:
+        """Waiters are woken over the outcomes topic, which reaches every process."""
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        """Nothing is kept in memory."""
+
+    def pending(self) -> Mapping[str, int]:
+        return {}
+
+    def _outcome(self, envelope: Envelope, command_id: str) -> dict[str, Any]:
+        message = envelope.message
+        outcome: dict[str, Any] = {
+            "_id": command_id,
+            "status": "refused" if isinstance(message, CommandRefused) else "done",
+            "kind": message.kind,
+            "key": envelope.key,
+            "forget_at": self._now() + timedelta(seconds=KEPT_S),
+        }
+        match message:
+            case CommandRefused():
+                outcome["problem"] = message.problem.model_dump(mode="json")
+            case CommandRepeated():
+                outcome["href"] = message.href
+            case MerchantChanged():
+                outcome["href"] = f"/v1/merchants/{message.merchant.merchant_id}"
+            case ReportAccepted():
+                outcome |= {"href": f"/v1/orders/{envelope.key}", "report_id": message.report.report_id}
+            case FactRecorded():
+                outcome |= {"href": f"/v1/orders/{envelope.key}", "fact_id": message.fact.fact_id}
+            case CaseOpened():
+                outcome |= {
+                    "href": f"/v1/cases/{message.case_id}",
+                    "report_id": message.report.report_id,
+                    "case_id": message.case_id,
+                }
+            case OrderChanged():
+                outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
+            case CaseEvent():
+                outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
+                if isinstance(message, MessagePosted):
+                    outcome["message_id"] = message.message.message_id
+            case _:
+                outcome["href"] = f"/v1/orders/{envelope.key}"
+        return outcome
+
+
+def _with_order_event(state: Body, message: Message) -> Body:
+    match message:
+        case MerchantChanged():
+            return {"merchant": message.merchant.model_dump(mode="json")}
+        case OrderRegistered():
+            return {
+                **state,
+                "order": message.order.model_dump(mode="json"),
+                "facts": [fact.model_dump(mode="json") for fact in message.facts],
+                "standing": _json(message.standing),
+            }
+        case FactRecorded():
+            facts = [*state.get("facts", []), message.fact.model_dump(mode="json")]
+            return {**state, "facts": facts, "standing": _json(message.standing)}
+        case ReportAccepted() | CheckInAsked() | OrderChanged():
+            return {**state, "standing": _json(message.standing)}
+        case _:
+            return state
+
+
+def _json(standing: Standing) -> dict[str, Any]:
+    return standing.model_dump(mode="json")
+
+
+def _with_case_event(state: Body, event: CaseEvent) -> Body:
+    """The body after an event of a case. The file leaves out the order, which stands beside it already. An event of cases may
+    come before those of intake that it follows: then it brings the order, which nobody is shown without its standing."""
+    file = evolve(file_of(state), event)
+    state = {**state, "file": file.model_dump(mode="json", exclude={"order"})}
+    if isinstance(event, CaseOpened):
+        if "order" not in state:
+            state["order"] = event.order.model_dump(mode="json")
+        state["reports"] = {**state.get("reports", {}), event.case_id: event.report.model_dump(mode="json")}
+        state["search"] = _searched(state["order"])
+    state["cases"] = [
+        {
+            "case_id": case.case_id,
+            "state": case.state,
+            "turn": case.turn,
+            "programme": case.policy.programme,
+            "reason": case.reason,
+        }
+        for case in file.cases.values()
+    ]
+    state["turns"] = sorted({case.turn for case in file.cases.values() if case.turn is not None})
+    state["states"] = sorted({case.state for case in file.cases.values()})
+    state["reported_at"] = state["file"]["cases"][list(file.cases)[-1]]["opened_at"]
+    return state
+
+
+def _searched(order: Mapping[str, Any]) -> list[str]:
+    """What a case is found by: the words of order number, buyer's e-mail and buyer's name, in lower case."""
+    buyer = order["buyer"]
+    words = {order["order_number"].lower(), buyer["email"].lower(), *(buyer.get("name") or "").lower().split()}
+    return sorted(words)
+
+
+def _kept(event: CaseEvent, envelope: Envelope) -> list[Append]:
+    """The event in its case's history, and its message in the thread."""
+    appends: list[Append] = []
+    message: MessageDraft | None = event.message if isinstance(event, CaseMoved | MessagePosted) else None
+    if event.seal is not None:
+        data = event.model_dump(mode="json", exclude={"seal"})
+        appends.append(
+            Append(
+                HISTORY,
+                {
+                    "_id": f"{event.case_id}:{event.seal.sequence}",
+                    "case_id": event.case_id,
+                    "sequence": event.seal.sequence,
+                    "order_sequence": envelope.sequence,
+                    "type": event.kind,
+                    "at": data["at"],
+                    "actor": data["actor"],
+                    "data": data,
+                    "salt": event.seal.salt,
+                    "data_digest": event.seal.data_digest,
+                    "previous_hash": event.seal.previous_hash,
+                    "hash": event.seal.hash,
+                    "version": event.case_version,
+                    "visible_to": _readers(event, message),
+                },
+            )
+        )
+    if message is not None:
+        appends.append(
+            Append(
+                MESSAGES,
+                {
+                    "_id": message.message_id,
+                    "case_id": event.case_id,
+                    "order_id": event.order_id,
+                    "order_sequence": envelope.sequence,
+                    **message.model_dump(mode="json"),
+                },
+            )
+        )
+    return appends
+
+
+def _readers(event: CaseEvent, message: MessageDraft | None) -> list[str]:
+    """Who may read an event's data: an internal remark is for its side, a notice for the party that it went to (it names the
+    address) and the platform."""
+    if message is not None:
+        return list(message.visible_to)
+    if isinstance(event, NoticeRecorded):
+        return sorted({event.notice.party, "platform"})
+    return _EVERYBODY

@@ -1,0 +1,294 @@
+"""Cases: read, listed, acted on, previewed."""
+
+import re
+from typing import Any
+
+import orjson
+from litestar import Response, get, post
+from pydantic import ConfigDict, ValidationError
+
+from contracts.base import Model
+from contracts.cases import TakeAction
+from contracts.ids import ID_PATTERN, order_of
+from contracts.orders import Code, Standing
+from contracts.problems import Problem
+from contracts.topics import CASES_COMMANDS
+from engine.decide import Refusal
+from engine.views import preview
+from services.gateway.answers import Answer, answer, listed, response_of, with_version
+from services.gateway.context import Gateway
+from services.gateway.cursors import Place, cursor, place_of, whole_number
+from services.gateway.documented import PAGED, documented, query
+from services.gateway.lists import Filter, newest_first, scope_of
+from services.gateway.principals import Principal
+from services.gateway.problems import ProblemError, unreadable, wrong_query
+from services.gateway.projector import Body, file_of
+from services.gateway.representations import case_shown, summary_shown
+from services.gateway.requests import AnyRequest, field_errors, if_match, json_body, preference
+from services.gateway.store import ORDERS
+
+__all__ = ["ActionRequest", "act", "routes"]
+
+_STATES = (
+    "submitted",
+    "in_progress",
+    "awaiting_return",
+    "awaiting_buyer",
+    "under_review",
+    "awaiting_evidence",
+    "resolved",
+    "rejected",
+)
+_CLOSED = ("resolved", "rejected")
+_WORDS = re.compile(r"\S+")
+
+
+class ActionRequest(Model):
+    """An action with its fields beside its name, as `allowed_actions` describes them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    action: Code
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+def _action_of(raw: bytes) -> ActionRequest:
+    """Raises 400, 422. The fields themselves are judged by the engine."""
+    try:
+        orjson.loads(raw)  # stricter than pydantic: no NaN, which no record could carry
+    except orjson.JSONDecodeError as wrong:
+        raise unreadable(f"The body is no JSON: {wrong}.") from None
+    try:
+        return ActionRequest.model_validate_json(raw)
+    except ValidationError as invalid:
+        raise ProblemError(Problem.invalid_input(*field_errors(invalid))) from None
+
+
+@get(
+    "/v1/cases/{case_id:str}",
+    operation_id="getCase",
+    summary="A case, with what its caller can do now",
+    opt=documented(answers={200: "The case."}),
+)
+async def get_case(request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str) -> Response[bytes]:
+    """For the platform, the merchant and its partner, and the bearer of a link of its order."""
+    body = await gateway.case(principal, case_id)
+    return response_of(_answered(request, gateway, principal, body, case_id))
+
+
+def _answered(request: AnyRequest, gateway: Gateway, principal: Principal, body: Body, case_id: str) -> Answer:
+    return with_version(200, case_shown(body, case_id, gateway.reader(request, principal, body["order"])))
+
+
+@post(
+    "/v1/cases/{case_id:str}/actions",
+    operation_id="actOnCase",
+    summary="Take an action on a case",
+    status_code=200,
+    opt=documented(
+        body=ActionRequest,
+        headers=("If-Match",),
+        answers={200: "The case as it then is.", 409: "action-not-allowed", 412: "version-mismatch"},
+    ),
+)
+async def act_on_case(request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str) -> Response[bytes]:
+    """`{"action": "answer", …its fields}`; the case's `allowed_actions` list what is open to the caller."""
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        await gateway.case(principal, case_id)
+        wanted = _action_of(raw)
+        body = await act(request, gateway, principal, case_id, wanted.action, wanted.fields, command_id)
+        return _answered(request, gateway, principal, body, case_id)
+
+    # The version is part of what is asked: the same action on another version is another request.
+    condition = request.headers.get("if-match", "").encode()
+    return await gateway.once(request, principal, raw + b"\n" + condition, work)
+
+
+async def act(
+    request: AnyRequest,
+    gateway: Gateway,
+    principal: Principal,
+    case_id: str,
+    action: str,
+    fields: dict[str, Any],
+    command_id: str,
+) -> Body:
+    """Have an action decided; the order's read document as it then is."""
+    command = await _command(request, gateway, principal, case_id, action, fields)
+    order_id = order_of(case_id)
+    await gateway.commands.ask(CASES_COMMANDS, order_id, command, command_id, preference(request))
+
+    def agreed(body: Body) -> bool:
+        """Case and order say the same: both topics have been heard."""
+        is_open = body["file"]["cases"][case_id]["state"] not in _CLOSED
+        return is_open == any(open_case["case_id"] == case_id for open_case in body["standing"]["open_cases"])
+
+    return await gateway.seen(order_id, agreed)
+
+
+async def _command(
+    request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str, action: str, fields: dict[str, Any]
+) -> TakeAction:
+    body = await gateway.case(principal, case_id)
+    gateway.require_acting(principal, body)
+    named = fields.get("evidence")
+    evidence_ids = [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
+    evidence = await gateway.evidence(body["order"]["order_id"], evidence_ids[:100])
+    return TakeAction(
+        case_id=case_id,
+        action=action,
+        fields=fields,
+        evidence=evidence,
+        if_match=if_match(request),
+        actor=principal.actor(),
+    )
+
+
+@post(
+    "/v1/cases/{case_id:str}/previews",
+    operation_id="previewAction",
+    summary="What an action would do, without doing it (NX-04)",
+    status_code=200,
+    opt=documented(
+        body=ActionRequest,
+        headers=("If-Match",),
+        answers={200: "{state, turn, outcome, deadlines, money, messages, payout, protection} as they would be."},
+    ),
+)
+async def preview_action(request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str) -> Response[bytes]:
+    """Refused exactly as the action would be."""
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        body = await gateway.case(principal, case_id)
+        wanted = _action_of(raw)
+        command = await _command(request, gateway, principal, case_id, wanted.action, wanted.fields)
+        reader = gateway.reader(request, principal, body["order"])
+        file = file_of(body)
+        if file is None:
+            raise ProblemError(Problem.not_found("case"))
+        standing = Standing.model_validate(body["standing"])
+        found = preview(file, command, reader.now, gateway.programmes, standing, reader.locale)
+        if isinstance(found, Refusal):
+            raise ProblemError(found.problem)
+        return answer(200, found.model_dump(mode="json"))
+
+    return await gateway.once(request, principal, raw, work)
+
+
+@get(
+    "/v1/cases",
+    operation_id="listCases",
+    summary="Cases, those of the latest reported order first",
+    opt=documented(
+        query={
+            "state": f"One of {', '.join(_STATES)}.",
+            "merchant_id": "Only those of this merchant.",
+            "order_id": "Only those of this order.",
+            "programme": "Only those of this programme.",
+            "attention": "`true`: only those where it is the caller's turn; `false`: the others.",
+            "q": "Words of order number, buyer's e-mail or name, each from its beginning; or the id of an order or case.",
+            **PAGED,
+        },
+        answers={200: "{items, next}"},
+    ),
+)
+async def list_cases(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+    """Those that the caller may see."""
+    given = query(request)
+    limit = whole_number("limit", given.get("limit"), 50, 1, 200)
+    place = place_of(given.get("cursor"), str, str, int)
+    wanted, fits = _wanted(given, principal)
+    scope = await scope_of(gateway, principal, given.get("merchant_id"))
+    if scope is None or wanted is None or (scope.get("_id", wanted.get("_id")) != wanted.get("_id", scope.get("_id"))):
+        return response_of(listed([], None))
+    wanted |= scope
+    items: list[dict[str, Any]] = []
+    while len(items) <= limit:
+        page = {**wanted, **_from(place)}
+        found = await newest_first(gateway.database[ORDERS], page, "body.reported_at", limit + 1)
+        for document in found:
+            for row in _rows(document, place):
+                if fits(row) and principal.sees_case(row["case_id"]):
+                    items.append({**row, "_document": document})
+            place = [document["body"]["reported_at"], document["_id"], 0]
+        if len(found) <= limit:
+            break
+    shown = [_shown(item, request, gateway, principal) for item in items[:limit]]
+    more = None
+    if len(items) > limit:
+        last = items[limit - 1]
+        more = cursor([last["_document"]["body"]["reported_at"], last["_document"]["_id"], _number(last["case_id"])])
+    return response_of(listed(shown, more))
+
+
+def _number(case_id: str) -> int:
+    return int(case_id.rpartition("_")[2])
+
+
+def _rows(document: dict[str, Any], place: Place | None) -> list[dict[str, Any]]:
+    """The cases of an order, newest first; below `place` where the page before ended within this order."""
+    rows = list(reversed(document["body"]["cases"]))
+    if place is not None and document["_id"] == place[1]:
+        return [row for row in rows if _number(row["case_id"]) < int(place[2])]
+    return rows
+
+
+def _from(place: Place | None) -> Filter:
+    """From the order that the place is in, itself included: it may have cases left."""
+    if place is None:
+        return {"body.reported_at": {"$exists": True}}
+    moment, order_id, number = place
+    equal = {"$lte": order_id} if int(number) > 1 else {"$lt": order_id}
+    return {"body.reported_at": {"$lte": moment}, "$or": [{"body.reported_at": {"$lt": moment}}, {"_id": equal}]}
+
+
+def _wanted(given: dict[str, str], principal: Principal) -> tuple[Filter | None, Any]:
+    """The store's filter on orders and the test of each case; the filter is None where nothing can fit."""
+    wanted: Filter = {"body.standing": {"$exists": True}}
+    tests: list[Any] = []
+    if "state" in given:
+        if given["state"] not in _STATES:
+            raise wrong_query(("state", f"one of {', '.join(_STATES)}"))
+        wanted["body.states"] = given["state"]
+        tests.append(lambda row: row["state"] == given["state"])
+    if "programme" in given:
+        wanted["body.cases.programme"] = given["programme"]
+        tests.append(lambda row: row["programme"] == given["programme"])
+    if "attention" in given:
+        if given["attention"] not in ("true", "false"):
+            raise wrong_query(("attention", "true or false"))
+        mine = given["attention"] == "true"
+        turn = principal.turn
+        if mine:
+            if turn is None:
+                return None, None
+            wanted["body.turns"] = turn
+        tests.append(lambda row: (turn is not None and row["turn"] == turn) == mine)
+    if "order_id" in given:
+        wanted["_id"] = given["order_id"]
+    if "q" in given:
+        words = [word.lower() for word in _WORDS.findall(given["q"])[:8]]
+        match = ID_PATTERN.fullmatch(words[0]) if len(words) == 1 else None
+        if match is not None:
+            found = f"ord_{match['order']}"
+            if wanted.setdefault("_id", found) != found:
+                return None, None
+            if match["prefix"] == "cas":
+                tests.append(lambda row: row["case_id"] == words[0])
+        elif words:
+            wanted["$and"] = [{"body.search": {"$regex": "^" + re.escape(word)}} for word in words]
+    return wanted, lambda row: all(test(row) for test in tests)
+
+
+def _shown(item: dict[str, Any], request: AnyRequest, gateway: Gateway, principal: Principal) -> dict[str, Any]:
+    body: Body = item["_document"]["body"]
+    return summary_shown(body, item["case_id"], gateway.reader(request, principal, body["order"]))
+
+
+routes = (get_case, act_on_case, preview_action, list_cases)

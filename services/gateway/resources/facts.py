@@ -1,0 +1,61 @@
+"""Facts: what happened to an order in the world (CP-06)."""
+
+from typing import Any
+
+from litestar import Response, post
+
+from contracts.orders import FactContent, RecordFact
+from contracts.topics import INTAKE_COMMANDS
+from services.gateway.answers import Answer, answer
+from services.gateway.context import Gateway
+from services.gateway.documented import documented
+from services.gateway.principals import Principal
+from services.gateway.projector import Body
+from services.gateway.requests import AnyRequest, json_body, known_id, parsed, preference
+
+__all__ = ["routes"]
+
+
+@post(
+    "/v1/orders/{order_id:str}/facts",
+    operation_id="recordFact",
+    summary="Record what happened to an order",
+    opt=documented(
+        body=FactContent,
+        answers={201: "The fact, with source and time.", 200: "The fact, which its `external_id` had brought before."},
+    ),
+)
+async def record_fact(request: AnyRequest, gateway: Gateway, principal: Principal, order_id: str) -> Response[bytes]:
+    """From the partner, merchant or platform; it is attached to every case of the order."""
+    raw = await json_body(request)
+    known_id("ord", order_id, "order")
+
+    async def work(command_id: str) -> Answer:
+        await gateway.order(principal, order_id)
+        principal.require("platform", "partner", "merchant")
+        content = parsed(FactContent, raw)
+        command = RecordFact(order_id=order_id, content=content, actor=principal.actor())
+        outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
+        fact_id = outcome.get("fact_id")
+
+        def is_it(fact: dict[str, Any]) -> bool:
+            if fact_id is not None:
+                return fact["fact_id"] == fact_id
+            return (fact["kind"], fact["external_id"]) == (content.kind, content.external_id)
+
+        def attached(body: Body) -> bool:
+            return any(map(is_it, body["facts"])) and (not body.get("file") or any(map(is_it, body["file"]["facts"])))
+
+        body = await gateway.seen(order_id, attached)
+        known = [*(body.get("file") or {}).get("facts", ()), *body["facts"]]
+        fact = next(fact for fact in known if is_it(fact))
+        shown = {name: value for name, value in fact.items() if value is not None}
+        return answer(
+            200 if fact_id is None else 201,
+            {**shown, "order_id": order_id, "_links": {"order": {"href": f"/v1/orders/{order_id}"}}},
+        )
+
+    return await gateway.once(request, principal, raw, work)
+
+
+routes = (record_fact,)

@@ -1,0 +1,125 @@
+"""Merchants and their keys."""
+
+from typing import Annotated
+
+from litestar import Response, delete, get, post, put
+from pydantic import Field
+
+from contracts.base import Model, format_moment
+from contracts.ids import merchant_key
+from contracts.orders import MerchantChanged, MerchantProfile, PutMerchant
+from contracts.problems import Problem
+from contracts.topics import INTAKE_COMMANDS
+from services.gateway.answers import Answer, answer, response_of, with_version
+from services.gateway.context import Gateway
+from services.gateway.documented import documented
+from services.gateway.principals import Principal, key_digest, new_key
+from services.gateway.problems import ProblemError, wrong_query
+from services.gateway.representations import merchant_shown
+from services.gateway.requests import MERCHANT_ID, AnyRequest, json_body, parsed, preference
+from services.gateway.store import KEYS, MERCHANTS, wall_clock
+
+__all__ = ["routes"]
+
+
+class KeyRequest(Model):
+    """A key for a merchant's own systems or staff."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    """What it is for, for those who revoke it one day."""
+
+
+@get(
+    "/v1/merchants/{merchant_id:str}",
+    operation_id="getMerchant",
+    summary="A merchant and what it has agreed",
+    opt=documented(answers={200: "The merchant."}),
+)
+async def get_merchant(request: AnyRequest, gateway: Gateway, principal: Principal, merchant_id: str) -> Response[bytes]:
+    """For the platform, the partner that created it and the merchant's own keys."""
+    return response_of(with_version(200, merchant_shown(await gateway.merchant(principal, merchant_id))))
+
+
+@put(
+    "/v1/merchants/{merchant_id:str}",
+    operation_id="putMerchant",
+    summary="Create a merchant or replace what it has agreed",
+    opt=documented(body=MerchantProfile, answers={200: "The merchant as it now is.", 201: "The merchant was created."}),
+)
+async def put_merchant(request: AnyRequest, gateway: Gateway, principal: Principal, merchant_id: str) -> Response[bytes]:
+    """For the platform and the partner that created it. Only the platform sets `certified_at` and `seal_live_at` (BP-02)."""
+    principal.require("platform", "partner")
+    if not MERCHANT_ID.fullmatch(merchant_id):
+        raise wrong_query(("merchant_id", "letters, digits and _ . : @ - with a letter or digit first, 100 at most"))
+    raw = await json_body(request)
+    profile = parsed(MerchantProfile, raw)
+
+    async def work(command_id: str) -> Answer:
+        key = merchant_key(merchant_id)
+        command = PutMerchant(merchant_id=merchant_id, profile=profile, actor=principal.actor())
+        outcome = await gateway.commands.ask(INTAKE_COMMANDS, key, command, command_id, preference(request))
+        found = await gateway.reads.get(MERCHANTS, key)
+        if found is None:
+            raise ProblemError(Problem.not_found("merchant"))
+        merchant = found["body"]["merchant"]
+        created = merchant["version"] == 1 and outcome["kind"] == MerchantChanged.kind
+        return with_version(201 if created else 200, merchant_shown(merchant), Location=f"/v1/merchants/{merchant_id}")
+
+    return await gateway.once(request, principal, raw, work)
+
+
+@post(
+    "/v1/merchants/{merchant_id:str}/keys",
+    operation_id="createMerchantKey",
+    summary="A new key of a merchant, shown once",
+    opt=documented(body=KeyRequest, answers={201: "{key_id, key}: the key is not kept and not shown again."}),
+)
+async def create_key(request: AnyRequest, gateway: Gateway, principal: Principal, merchant_id: str) -> Response[bytes]:
+    """For the platform, the partner that created the merchant, and the merchant itself."""
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        principal.require("platform", "partner", "merchant")
+        await gateway.merchant(principal, merchant_id)
+        wanted = parsed(KeyRequest, raw)
+        key_id, key = new_key(gateway.settings.secret, command_id)
+        kept = {
+            "_id": key_digest(key),
+            "key_id": key_id,
+            "name": wanted.name,
+            "merchants": [merchant_id],
+            "created_at": format_moment(gateway.clock.now()),
+            "revoked_at": None,
+        }
+        known = await gateway.database[KEYS].find_one({"_id": kept["_id"]})
+        if known is None:
+            await gateway.database[KEYS].replace_one({"_id": kept["_id"]}, kept, upsert=True)
+        return answer(
+            201, {"key_id": key_id, "key": key, "name": wanted.name}, Location=f"/v1/merchants/{merchant_id}/keys/{key_id}"
+        )
+
+    return await gateway.once(request, principal, raw, work, keep=False)
+
+
+@delete(
+    "/v1/merchants/{merchant_id:str}/keys/{key_id:str}",
+    operation_id="revokeMerchantKey",
+    summary="Revoke a key of a merchant",
+    status_code=204,
+    opt=documented(answers={204: "The key opens nothing any more."}),
+)
+async def revoke_key(
+    request: AnyRequest, gateway: Gateway, principal: Principal, merchant_id: str, key_id: str
+) -> Response[bytes]:
+    """At once, in every process. Revoking it again changes nothing."""
+    principal.require("platform", "partner", "merchant")
+    await gateway.merchant(principal, merchant_id)
+    revoked = await gateway.database[KEYS].update_one(
+        {"key_id": key_id, "merchants": merchant_id}, {"$set": {"revoked_at": format_moment(wall_clock())}}
+    )
+    if not revoked.matched_count:
+        raise ProblemError(Problem.not_found("key"))
+    return Response(b"", status_code=204)
+
+
+routes = (get_merchant, put_merchant, create_key, revoke_key)

@@ -1,0 +1,25 @@
+"""Commands that were promised: what became of them."""
+
+from litestar import Response, get
+
+from services.gateway.answers import answer, response_of
+from services.gateway.context import Gateway
+from services.gateway.documented import documented
+from services.gateway.principals import Principal
+from services.gateway.requests import AnyRequest
+
+__all__ = ["routes"]
+
+
+@get(
+    "/v1/commands/{command_id:str}",
+    operation_id="getCommand",
+    summary="What became of a request that was answered with 202",
+    opt=documented(answers={200: "{command_id, status: pending|done|refused, result: {href}, problem}"}),
+)
+async def get_command(request: AnyRequest, gateway: Gateway, principal: Principal, command_id: str) -> Response[bytes]:
+    """For whoever sent it, for 48 hours."""
+    return response_of(answer(200, await gateway.commands.state(principal, command_id)))
+
+
+routes = (get_command,)

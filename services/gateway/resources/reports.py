@@ -1,0 +1,81 @@
+"""Reports: what a buyer submits, or a partner or agent for it (BP-07, 08)."""
+
+from typing import Annotated
+
+from litestar import Response, post
+from pydantic import Field
+
+from contracts.orders import ReportContent, SubmitReport
+from contracts.problems import Problem
+from contracts.topics import INTAKE_COMMANDS
+from services.gateway.answers import Answer, answer
+from services.gateway.context import Gateway
+from services.gateway.documented import documented
+from services.gateway.principals import Principal
+from services.gateway.problems import ProblemError
+from services.gateway.projector import Body
+from services.gateway.representations import order_shown
+from services.gateway.requests import AnyRequest, json_body, known_id, parsed, preference
+
+__all__ = ["ReportRequest", "routes", "submit"]
+
+EvidenceIds = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=50)]
+
+
+class ReportRequest(ReportContent):
+    """A report with the ids of what was uploaded for it."""
+
+    evidence: EvidenceIds = ()
+
+
+@post(
+    "/v1/orders/{order_id:str}/reports",
+    operation_id="submitReport",
+    summary="Report a problem on an order, or that all went well",
+    opt=documented(
+        body=ReportRequest,
+        answers={
+            201: "{report_id, case_id, order}: no case_id where the report only ends the protection.",
+            200: "The same, where this claim was reported before.",
+            409: "report-refused, with `refusal`",
+        },
+    ),
+)
+async def submit_report(request: AnyRequest, gateway: Gateway, principal: Principal, order_id: str) -> Response[bytes]:
+    """By the buyer's link, or by the partner or the platform in the buyer's name."""
+    raw = await json_body(request)
+    known_id("ord", order_id, "order")
+
+    async def work(command_id: str) -> Answer:
+        return await submit(request, gateway, principal, order_id, parsed(ReportRequest, raw), command_id)
+
+    return await gateway.once(request, principal, raw, work)
+
+
+async def submit(
+    request: AnyRequest, gateway: Gateway, principal: Principal, order_id: str, wanted: ReportRequest, command_id: str
+) -> Answer:
+    """Have a report accepted or refused, and answer when its case is open."""
+    body = await gateway.order(principal, order_id)
+    if principal.role == "merchant":
+        raise ProblemError(Problem.forbidden("A merchant does not report on its own orders."))
+    gateway.require_acting(principal, body)
+    evidence = await gateway.evidence(order_id, wanted.evidence)
+    command = SubmitReport(order_id=order_id, content=wanted, evidence=evidence, actor=principal.actor(for_buyer=True))
+    outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
+    case_id = outcome.get("case_id") or (outcome["href"].rpartition("/")[2] if "/cases/" in outcome["href"] else None)
+
+    def opened(body: Body) -> bool:
+        return case_id is None or (case_id in body["standing"]["cases"] and case_id in body.get("reports", {}))
+
+    body = await gateway.seen(order_id, opened)
+    report_id = outcome.get("report_id") or body.get("reports", {}).get(case_id, {}).get("report_id")
+    shown = {
+        "report_id": report_id,
+        **({"case_id": case_id} if case_id is not None else {}),
+        "order": order_shown(body, gateway.reader(request, principal, body["order"])),
+    }
+    return answer(200 if outcome["kind"] == "command.repeated" else 201, shown, Location=outcome["href"])
+
+
+routes = (submit_report,)

@@ -1,0 +1,164 @@
+"""The sandbox's own routes: its clock, the mails that arrived, addresses that bounce."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import httpx
+import orjson
+from litestar import Response, get, post
+from pydantic import Field, model_validator
+
+from contracts.base import Duration, Model, Moment, parse_duration
+from contracts.orders import Email
+from contracts.problems import Problem
+from services.gateway.answers import Answer, answer, response_of
+from services.gateway.context import Gateway
+from services.gateway.documented import documented, query
+from services.gateway.principals import Principal
+from services.gateway.problems import ProblemError, field_error, unavailable, wrong_query
+from services.gateway.requests import AnyRequest, json_body, parsed
+from services.gateway.sandbox import SandboxControl
+
+__all__ = ["routes"]
+
+_LATEST = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
+
+
+class ClockMove(Model):
+    """Where the clock is to stand: give one of the two."""
+
+    advance: Duration | None = None
+    now: Moment | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "ClockMove":
+        if (self.advance is None) == (self.now is None):
+            raise ValueError("give either advance or now")
+        return self
+
+    def later(self, now: datetime) -> datetime:
+        """Where the clock stands afterwards. Raises 422 beyond the year 2200."""
+        place, later = "/now", self.now
+        if later is None:
+            place = "/advance"
+            try:
+                later = now + parse_duration(self.advance or "PT0S")
+            except OverflowError:
+                later = None
+        if later is None or later > _LATEST:
+            raise field_error(place, "the clock goes to the year 2200")
+        return later
+
+
+class Bounce(Model):
+    """An address that refuses its mails from now on."""
+
+    email: Annotated[Email, Field(max_length=254)]
+
+
+def _control(gateway: Gateway, principal: Principal) -> SandboxControl:
+    """Any key may use the sandbox's own routes; a link is no key. Raises 403, and 404 outside the sandbox."""
+    if gateway.sandbox is None:
+        raise ProblemError(Problem.not_found("sandbox"))
+    if principal.capability is not None:
+        raise ProblemError(Problem.forbidden("The sandbox is moved with a key, not with a link."))
+    return gateway.sandbox
+
+
+@get(
+    "/v1/sandbox/clock",
+    operation_id="getClock",
+    summary="The sandbox's time",
+    opt=documented(answers={200: "{now, status: advancing|ready}"}),
+)
+async def get_clock(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+    """It stands still between moves. `ready`: all that the last move caused is done."""
+    state = await _control(gateway, principal).state()
+    return response_of(answer(200, state.shown()))
+
+
+@post(
+    "/v1/sandbox/clock",
+    operation_id="moveClock",
+    summary="Move the sandbox's time (NX-05)",
+    status_code=200,
+    opt=documented(
+        body=ClockMove,
+        answers={
+            200: "{now, status: ready}: all that the move caused is done.",
+            409: "clock-backwards",
+            503: "What is not done, in `blocked_by`.",
+        },
+    ),
+)
+async def move_clock(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+    """Forward only. Moves asked for at the same time are made one after the other."""
+    control = _control(gateway, principal)
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        state = await control.move(parsed(ClockMove, raw).later, command_id)
+        return answer(200, state.shown())
+
+    return await gateway.once(request, principal, raw, work)
+
+
+@get(
+    "/v1/sandbox/mails",
+    operation_id="listMails",
+    summary="The mails that arrived in the sandbox, oldest first",
+    opt=documented(
+        query={
+            "to": "Only those to this address.",
+            "kind": "Only those of this kind.",
+            "order_id": "Only those about this order.",
+            "case_id": "Only those about this case.",
+            "after": "Only those after this mail_id; `next` of a page.",
+            "limit": "How many at most: 1 to 1000, 200 by default.",
+        },
+        answers={200: "{items: [{mail_id, kind, to, subject, text, html, sent_at, links}], next}"},
+    ),
+)
+async def list_mails(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+    """What the sandbox's mail server took by SMTP."""
+    _control(gateway, principal)
+    return response_of(answer(200, await _mail_server(gateway, "GET", "/mails", params=query(request))))
+
+
+@post(
+    "/v1/sandbox/bounces",
+    operation_id="declareBounce",
+    summary="Let an address refuse its mails from now on",
+    opt=documented(body=Bounce, answers={201: "{email}"}),
+)
+async def declare_bounce(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+    """The mail server answers 550 for it."""
+    _control(gateway, principal)
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        wanted = parsed(Bounce, raw)
+        return answer(201, await _mail_server(gateway, "POST", "/bounces", json={"email": wanted.email}))
+
+    return await gateway.once(request, principal, raw, work)
+
+
+async def _mail_server(gateway: Gateway, method: str, path: str, **more: Any) -> Any:
+    """Ask the sandbox's mail server. Raises 422 with what it does not take, 503 where it is away."""
+    if not gateway.settings.mailsink_url:
+        raise unavailable("This sandbox runs without a mail server; set RECOURSE_MAILSINK_URL.")
+    try:
+        async with httpx.AsyncClient(base_url=gateway.settings.mailsink_url, timeout=10) as client:
+            found = await client.request(method, path, **more)
+    except httpx.HTTPError:
+        raise unavailable("The sandbox's mail server cannot be reached.") from None
+    if found.status_code >= 500:
+        raise unavailable("The sandbox's mail server cannot answer.")
+    body = orjson.loads(found.content)
+    if found.status_code >= 400:
+        detail = str(body.get("detail", "this is not taken"))
+        raise wrong_query((detail.split(" ", 1)[0], detail))
+    return body
+
+
+routes = (get_clock, move_clock, list_mails, declare_bounce)

@@ -1,0 +1,231 @@
+"""The sandbox's clock: its truth is one document, and a move of it ends when all that it caused is done."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pymongo.errors import DuplicateKeyError
+
+from chassis.barrier import Barrier, publish_tick
+from chassis.failures import retrying
+from chassis.kafka import KafkaPublisher
+from chassis.store import Database
+from contracts.base import format_moment, parse_moment
+from contracts.platform import ClockTick
+from contracts.problems import Problem
+from services.gateway.problems import ProblemError, unavailable
+from services.gateway.store import SANDBOX, Document, wall_clock
+
+__all__ = ["ClockState", "SandboxControl"]
+
+log = logging.getLogger(__name__)
+_CLOCK = "clock"
+_LEASE_S = 5.0
+_RENEW_S = 1.5
+_LOOK_S = 0.02
+_WAIT_S = 120.0
+"""How long a client waits for all that a move causes, in seconds of real time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """The sandbox's time, and whether all that the last move caused is done."""
+
+    now: datetime
+    ready: bool
+
+    def shown(self) -> dict[str, str]:
+        return {"now": format_moment(self.now), "status": "ready" if self.ready else "advancing"}
+
+
+class SandboxControl:
+    """Moves the clock. Moves of several gateways come one after the other: the document names whose turn it is, with a lease,
+    and somebody else brings a move to its end whose gateway died."""
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: KafkaPublisher,
+        barrier: Barrier,
+        *,
+        wait_s: float = _WAIT_S,
+        real_time: Callable[[], datetime] = wall_clock,
+    ) -> None:
+        self._documents = database[SANDBOX]
+        self._publisher = publisher
+        self._barrier = barrier
+        self._wait_s = wait_s
+        self._real_time = real_time
+
+    async def start(self, beginning: datetime) -> None:
+        """Tell every process the time: the one that is kept, or `beginning` for a new sandbox."""
+
+        async def ensure() -> Document:
+            new = {
+                "now": format_moment(beginning),
+                "generation": 1,
+                "ready": True,
+                "owner": "",
+                "leased_until": self._real_time(),
+            }
+            with suppress(DuplicateKeyError):
+                await self._documents.insert_one({"_id": _CLOCK, **new})
+            return await self._read()
+
+        kept = await retrying(ensure, lambda error: log.warning("the sandbox's clock waits for the store: %r", error))
+        await publish_tick(self._publisher, _tick(kept))
+
+    async def state(self) -> ClockState:
+        """How the clock stands."""
+        kept = await self._read()
+        return ClockState(parse_moment(kept["now"]), kept["ready"])
+
+    async def move(self, to: Callable[[datetime], datetime], command_id: str) -> ClockState:
+        """Move the clock to `to(now)` and return when all that it caused is done.
+
+        Raises 409 for a time that has passed, 503 naming what is not done in time. The same command moves it once."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._wait_s
+        while True:
+            kept = await self._read()
+            if kept.get("command_id") == command_id:
+                return await self._await_ready(command_id, give_up)
+            if kept["ready"]:
+                now = parse_moment(kept["now"])
+                later = to(now)
+                if later < now:
+                    raise _backwards(now)
+                if await self._begin(kept, later, command_id):
+                    break
+            elif loop.time() >= give_up:
+                raise _blocked(kept)
+            else:
+                await asyncio.sleep(_LOOK_S)
+        await self._bring_to_end(command_id, give_up - loop.time())
+        return await self._await_ready(command_id, give_up)
+
+    async def look_after(self) -> None:
+        """Bring moves to their end that nobody looks after. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            try:
+                kept = await self._read()
+                if not kept["ready"] and await self._take_over(kept):
+                    log.info("going on with a move of the sandbox's clock that was left behind")
+                    await self._bring_to_end(kept.get("command_id", ""), self._wait_s)
+            except Exception as error:
+                log.warning("looking after the sandbox's clock: %r", error)
+
+    async def _read(self) -> Document:
+        kept = await self._documents.find_one({"_id": _CLOCK})
+        if kept is None:
+            raise LookupError("the sandbox's clock was not started")
+        return kept
+
+    async def _begin(self, kept: Document, later: datetime, command_id: str) -> bool:
+        moved = await self._documents.update_one(
+            {"_id": _CLOCK, "generation": kept["generation"], "ready": True},
+            {
+                "$set": {
+                    "now": format_moment(later),
+                    "generation": kept["generation"] + 1,
+                    "ready": False,
+                    "command_id": command_id,
+                    "owner": "",
+                    "leased_until": self._real_time(),
+                    "blocked_by": [],
+                }
+            },
+        )
+        return moved.matched_count == 1
+
+    async def _take_over(self, kept: Document) -> bool:
+        leased_until: datetime = kept["leased_until"]
+        now = self._real_time()
+        return leased_until.replace(tzinfo=leased_until.tzinfo or now.tzinfo) <= now
+
+    async def _bring_to_end(self, command_id: str, timeout_s: float) -> None:
+        """Settle the move under a lease of its own; nothing where somebody else does. A new generation each time, so that
+        answers to the rounds of one who died are not taken for answers to ours."""
+        owner = uuid.uuid4().hex
+        kept = await self._read()
+        if kept["ready"] or not await self._take_over(kept):
+            return
+        generation = kept["generation"] + 1
+        claimed = await self._documents.update_one(
+            {"_id": _CLOCK, "generation": kept["generation"], "owner": kept["owner"], "ready": False},
+            {
+                "$set": {
+                    "owner": owner,
+                    "generation": generation,
+                    "leased_until": self._real_time() + timedelta(seconds=_LEASE_S),
+                }
+            },
+        )
+        if not claimed.matched_count:
+            return
+        tick = ClockTick(generation=generation, now=parse_moment(kept["now"]), round=0)
+        settling = asyncio.create_task(self._settle(tick, timeout_s))
+        try:
+            while not (await asyncio.wait([settling], timeout=_RENEW_S))[0]:
+                await self._update(owner, leased_until=self._real_time() + timedelta(seconds=_LEASE_S))
+            result = settling.result()
+        except BaseException:
+            settling.cancel()
+            await asyncio.shield(self._update(owner, leased_until=self._real_time()))
+            raise
+        if result:
+            await self._update(owner, blocked_by=list(result), leased_until=self._real_time())
+        else:
+            await self._update(owner, ready=True, blocked_by=[])
+
+    async def _settle(self, tick: ClockTick, timeout_s: float) -> tuple[str, ...]:
+        """What is in the way after `timeout_s` seconds; nothing when all is done."""
+        await publish_tick(self._publisher, tick)
+        result = await self._barrier.settle(tick, timeout_s)
+        if result.parked:
+            log.warning("%d keys are parked; the clock goes on without them", result.parked)
+        return () if result.ready else result.blocked_by
+
+    async def _update(self, owner: str, **changed: object) -> None:
+        await self._documents.update_one({"_id": _CLOCK, "owner": owner}, {"$set": changed})
+
+    async def _await_ready(self, command_id: str, give_up: float) -> ClockState:
+        loop = asyncio.get_running_loop()
+        while True:
+            kept = await self._read()
+            if kept["ready"] or kept.get("command_id") != command_id:
+                return ClockState(parse_moment(kept["now"]), True)
+            if loop.time() >= give_up:
+                raise _blocked(kept)
+            await self._bring_to_end(command_id, give_up - loop.time())
+            await asyncio.sleep(_LOOK_S)
+
+
+def _tick(kept: Document) -> ClockTick:
+    return ClockTick(generation=kept["generation"], now=parse_moment(kept["now"]), round=0)
+
+
+def _backwards(now: datetime) -> ProblemError:
+    return ProblemError(
+        Problem(
+            type="/problems/clock-backwards",
+            title="The clock does not go back",
+            status=409,
+            detail=f"It is {format_moment(now)} already; ask for that time or a later one.",
+            extra={"now": format_moment(now)},
+        )
+    )
+
+
+def _blocked(kept: Document) -> ProblemError:
+    blocked = list(kept.get("blocked_by") or ["the move before this one is not done"])
+    return unavailable(
+        f"The clock stands at {kept['now']}, but not all that this caused is done: {'; '.join(blocked)}.",
+        blocked_by=blocked,
+        now=kept["now"],
+    )

@@ -1,0 +1,113 @@
+"""The gateway's database: read models by order and merchant, append-only threads and histories, outcomes, keys, evidence."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from chassis.store import Database
+
+__all__ = [
+    "COMMANDS",
+    "EVIDENCE",
+    "HISTORY",
+    "IDEMPOTENCY",
+    "KEPT_S",
+    "KEYS",
+    "MERCHANTS",
+    "MESSAGES",
+    "ORDERS",
+    "PENDING",
+    "SANDBOX",
+    "Document",
+    "PointReads",
+    "create_indexes",
+    "wall_clock",
+]
+
+Document = dict[str, Any]
+
+ORDERS = "orders"
+MERCHANTS = "merchants"
+MESSAGES = "messages"
+HISTORY = "history"
+COMMANDS = "commands"
+PENDING = "pending"
+KEYS = "keys"
+IDEMPOTENCY = "idempotency"
+EVIDENCE = "evidence"
+SANDBOX = "sandbox"
+
+KEPT_S = 48 * 60 * 60
+"""How long outcomes and idempotency keys are kept, in seconds of real time."""
+
+_WITHOUT_EFFECTS = {"effects": 0, "marks": 0}
+
+
+def wall_clock() -> datetime:
+    """Real time, for leases and for what the store forgets by itself: the sandbox's clock must not move these."""
+    return datetime.now(UTC)
+
+
+async def create_indexes(database: Database) -> None:
+    """What lists and look-ups ask by. An order without a case has none of the case fields, so it costs these nothing."""
+    orders = database[ORDERS]
+    await orders.create_index([("body.order.placed_at", -1), ("_id", -1)])
+    await orders.create_index([("body.order.merchant_id", 1), ("body.order.placed_at", -1), ("_id", -1)])
+    await orders.create_index([("body.order.order_number", 1)])
+    reported: dict[str, Any] = {"partialFilterExpression": {"body.reported_at": {"$exists": True}}}
+    await orders.create_index([("body.reported_at", -1), ("_id", -1)], **reported)
+    await orders.create_index([("body.order.merchant_id", 1), ("body.reported_at", -1), ("_id", -1)], **reported)
+    await orders.create_index([("body.turns", 1), ("body.reported_at", -1), ("_id", -1)], **reported)
+    await orders.create_index([("body.states", 1), ("body.reported_at", -1), ("_id", -1)], **reported)
+    await orders.create_index([("body.search", 1)], **reported)
+    await database[MERCHANTS].create_index([("body.merchant.created_by", 1)])
+    await database[MESSAGES].create_index([("case_id", 1), ("order_sequence", 1)])
+    await database[HISTORY].create_index([("case_id", 1), ("sequence", 1)])
+    await database[KEYS].create_index([("key_id", 1)])
+    await database[EVIDENCE].create_index([("order_id", 1)])
+    for collection in (COMMANDS, PENDING, IDEMPOTENCY):
+        await database[collection].create_index([("forget_at", 1)], expireAfterSeconds=0)
+
+
+class PointReads:
+    """Reads by `_id`. What is asked for while a query is under way goes out together in the next one: a read costs the store
+    and the driver far more alone than among others."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._asked: dict[str, dict[str, list[asyncio.Future[Document | None]]]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    async def get(self, collection: str, document_id: str) -> Document | None:
+        """The document, or None. It is shared with others who asked: do not change it."""
+        future: asyncio.Future[Document | None] = asyncio.get_running_loop().create_future()
+        self._asked.setdefault(collection, {}).setdefault(document_id, []).append(future)
+        if collection not in self._asking:
+            self._asking[collection] = asyncio.create_task(self._ask(collection))
+        return await future
+
+    async def many(self, collection: str, document_ids: Iterable[str]) -> dict[str, Document]:
+        """The documents of these ids, by id; what does not exist is absent. One query."""
+        ids = list(document_ids)
+        if not ids:
+            return {}
+        cursor = self._database[collection].find({"_id": {"$in": ids}}, _WITHOUT_EFFECTS, batch_size=10_000)
+        return {document["_id"]: document for document in await cursor.to_list(None)}
+
+    async def _ask(self, collection: str) -> None:
+        try:
+            while asked := self._asked.pop(collection, None):
+                try:
+                    found = await self.many(collection, asked)
+                except Exception as error:
+                    for future in (each for futures in asked.values() for each in futures):
+                        if not future.done():
+                            future.set_exception(error)
+                    continue
+                for document_id, futures in asked.items():
+                    for future in futures:
+                        if not future.done():
+                            future.set_result(found.get(document_id))
+        finally:
+            del self._asking[collection]
