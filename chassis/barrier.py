@@ -28,7 +28,7 @@ CLOCK_KEY = "clock"
 async def publish_tick(publisher: KafkaPublisher, tick: ClockTick) -> None:
     """Tell every process the time and the round."""
     envelope = Envelope(
-        id=str(derived("tick", str(tick.generation), str(tick.round))),
+        id=derived("tick", str(tick.generation), str(tick.round)),
         source="gateway",
         key=CLOCK_KEY,
         time=tick.now,
@@ -82,7 +82,7 @@ async def follow_clock(
             parked=parked(),
         )
         envelope = Envelope(
-            id=str(derived("progress", answer.instance, str(answer.generation), str(answer.round))),
+            id=derived("progress", answer.instance, str(answer.generation), str(answer.round)),
             source=service,
             key=answer.instance,
             time=clock.now(),

@@ -86,7 +86,7 @@ def commands_for(orders: Sequence[PlayedOrder]) -> list[tuple[str, Record]]:
 
 def _record(key: str, message: Any) -> tuple[str, Record]:
     now = datetime.now(UTC)
-    envelope = Envelope(id=str(derived("bench", key)), source="gateway", key=key, time=now, message=message)
+    envelope = Envelope(id=derived("bench", key), source="gateway", key=key, time=now, message=message)
     return INTAKE_COMMANDS.name, encode(envelope)
 
 

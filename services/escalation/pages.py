@@ -102,7 +102,7 @@ def command_of(timer: Timer) -> tuple[str, Record]:
     at = parse_moment(timer.at)
     topic, message = _message(timer, at)
     envelope = Envelope(
-        id=str(derived("timer", timer.kind, timer.order_id, timer.deadline_id, str(timer.generation), timer.at)),
+        id=derived("timer", timer.kind, timer.order_id, timer.deadline_id, str(timer.generation), timer.at),
         source="escalation",
         key=timer.order_id,
         time=at,

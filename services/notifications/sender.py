@@ -451,7 +451,7 @@ def _event(notice: Mapping[str, Any], proof: NoticeProof) -> Record:
     message = told(order_id=notice["order_id"], case_id=notice["case_id"], notice=proof)
     return encode(
         Envelope(
-            id=str(derived("notice", proof.notice_id, proof.state)),
+            id=derived("notice", proof.notice_id, proof.state),
             source="notifications",
             key=notice["order_id"],
             time=proof.at,

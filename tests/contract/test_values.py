@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
+from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from contracts.base import Moment, format_moment, parse_duration, parse_moment
 from contracts.capability import Capability, InvalidToken, mint, read
-from contracts.ids import case_id_of, child_id, order_id_of, order_of
+from contracts.ids import case_id_of, child_id, derived, order_id_of, order_of
 from contracts.money import Money, digits_of
 from contracts.topics import PARTITIONS, READS, TOPICS
 
@@ -99,6 +100,11 @@ def test_every_id_leads_back_to_its_order(merchant: str, number: str, n: int) ->
     order_id = order_id_of(merchant, number)
     assert order_id == order_id_of(merchant, number)
     assert order_of(case_id_of(order_id, n)) == order_of(child_id("rep", order_id, "x")) == order_of(order_id) == order_id
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_a_derived_id_is_a_uuid_of_version_five(parts: list[str]) -> None:
+    assert derived(*parts) == str(uuid5(UUID("6f1f0c7e-0f5e-5a0c-9a8e-0b6d3c3f2a10"), "\n".join(parts)))
 
 
 @pytest.mark.parametrize("wrong", ["", "ord_", "ord_1", "cas_zz_1", "ord_" + "A" * 32, "x" * 50, "ord_" + "0" * 32 + "\n"])
