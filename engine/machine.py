@@ -61,13 +61,15 @@ def _transition(programme: Programme, row: Transition) -> dict[str, Any]:
 
 
 def _by(programme: Programme, row: Transition) -> list[str]:
-    """Who triggers a row; nobody sends a silence or a fact through an action."""
+    """Who triggers a row: silence is time itself."""
     match row.trigger:
         case "action":
             return list(programme.actions[row.names[0]].by)
         case "report":
             return ["buyer", "partner", "platform"]
-        case _:
+        case "fact":
+            return ["partner", "merchant", "platform"]
+        case "silence":
             return ["system"]
 
 

@@ -1,12 +1,13 @@
 """Who is told of an event, and as what: the one answer for mails and for previews."""
 
-from contracts.actors import Party
+from contracts.actors import Actor, Party
 from contracts.base import Model
 from contracts.cases import CaseEvent, CaseMoved, CaseOpened, FactAttached, MessagePosted, ReminderGiven
 from contracts.notices import NoticeKind
-from engine.casefile import CLOSED
 
 __all__ = ["Told", "told_of"]
+
+_WITH_MAILBOX: tuple[Party, ...] = ("merchant", "buyer")
 
 
 class Told(Model):
@@ -17,46 +18,42 @@ class Told(Model):
 
 
 def told_of(event: CaseEvent) -> tuple[Told, ...]:
-    """The notices of an event: nobody is told of what it did itself, unless that ended the case; the platform only where it
-    is reminded."""
+    """The notices of an event. Buyer and merchant are told of each opening, end and return of a case, and otherwise of what
+    others did; the platform has no mailbox, what is meant for it stands in the case."""
     match event:
         case CaseOpened():
-            return (Told(party="merchant", kind="case_opened"), Told(party="buyer", kind="case_opened"))
-        case ReminderGiven():
+            return _both("case_opened")
+        case ReminderGiven() if event.deadline.party != "platform":
             return (Told(party=event.deadline.party, kind="reminder"),)
-        case MessagePosted() if event.message.internal:
-            return ()
-        case MessagePosted():
-            return _others(event, "message")
+        case MessagePosted() if not event.message.internal:
+            return _others(event.message.author, "message")
         case FactAttached() if event.change.state is not None:
             return _both("progress")
         case CaseMoved():
             return _of_move(event)
-        case _:
-            return ()
+    return ()
 
 
 def _both(kind: NoticeKind) -> tuple[Told, ...]:
-    return (Told(party="buyer", kind=kind), Told(party="merchant", kind=kind))
+    return tuple(Told(party=party, kind=kind) for party in _WITH_MAILBOX)
 
 
-def _others(event: CaseEvent, kind: NoticeKind) -> tuple[Told, ...]:
-    parties: tuple[Party, ...] = ("buyer", "merchant")
-    return tuple(Told(party=party, kind=kind) for party in parties if party != event.actor.role)
+def _others(author: Actor, kind: NoticeKind) -> tuple[Told, ...]:
+    return tuple(told for told in _both(kind) if told.party != (author.acts_for or author.role))
 
 
 def _of_move(event: CaseMoved) -> tuple[Told, ...]:
     change = event.change
     if change.reopened:
-        return _others(event, "case_reopened")
-    if change.state in CLOSED:
+        return _both("case_reopened")
+    if change.outcome is not None:
         return _both("decision" if event.actor.role == "platform" else "case_closed")
     if change.answer is not None:
-        return _others(event, "answer")
+        return (Told(party="buyer", kind="answer"),)
     if change.proposal is not None and not change.proposal.accepted_by:
-        return _others(event, "proposal")
+        return _both("proposal")
+    seen = change.state or change.proposal or change.proposal_ended or event.message
+    told = _others(event.actor, "progress") if seen else ()
     if change.state == "awaiting_evidence" and change.turn is not None:
-        return (Told(party=change.turn, kind="evidence_requested"),)
-    if change.state is not None or change.proposal_ended is not None or event.message is not None:
-        return _others(event, "progress")
-    return ()
+        return tuple(Told(party=each.party, kind="evidence_requested") if each.party == change.turn else each for each in told)
+    return told
