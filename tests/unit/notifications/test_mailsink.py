@@ -1,0 +1,139 @@
+"""The sandbox's mail server: what it keeps, shows and refuses."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiosmtplib
+import pytest
+
+from deploy.local.mailsink import Mailbox, Mailsink, links_of, serve_http
+from deploy.local.ports import free_port
+
+
+def content(number: int, kind: str = "check_in", subject: str = "Grüße") -> bytes:
+    return (
+        f"Message-ID: <{number}@x.example>\r\nSubject: {subject}\r\nDate: Sat, 20 Jul 2019 12:00:00 +0000\r\n"
+        f"X-Recourse-Kind: {kind}\r\nX-Recourse-Order: ord_{number}\r\nX-Recourse-Sent-At: 2019-07-20T12:00:00.500Z\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
+        f'<p>hello</p>\r\n<a href="https://x.example/l/t{number}" rel="act">ü</a>\r\n.\r\n'
+    ).encode()
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
+    box = Mailbox(tmp_path)
+    yield box
+    box.close()
+
+
+async def send(port: int, *mails: tuple[str, bytes]) -> list[str]:
+    """The server's words for each mail."""
+    client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, local_hostname="test.example")
+    await client.connect()
+    said = []
+    for to, mail in mails:
+        try:
+            said.append((await client.sendmail("from@x.example", [to], mail, mail_options=["SMTPUTF8"]))[1])
+        except aiosmtplib.SMTPRecipientsRefused as refused:
+            said.append(f"{refused.recipients[0].code} {refused.recipients[0].message}")
+    await client.quit()
+    return said
+
+
+def get(port: int, path: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data=data, timeout=10) as answer:
+        return json.load(answer)
+
+
+async def test_what_arrives_is_kept_once_and_shown(mailbox: Mailbox, tmp_path: Path) -> None:
+    port, http = free_port(), free_port()
+    server = await Mailsink(mailbox).serve(port)
+    web = serve_http(mailbox, http)
+    try:
+        mails = [
+            (f"b{number % 2}@buyer.example", content(number, "answer" if number == 3 else "check_in")) for number in range(5)
+        ]
+        await send(port, *mails, mails[0], ("B0@Buyer.example", content(0)), ("ü@buyer.example", content(9)))
+        answer = get(http, "/mails?limit=2")
+        first = answer["items"][0]
+        assert first["to"] == "b0@buyer.example"
+        assert first["subject"] == "Grüße"
+        assert (first["kind"], first["order_id"], first["sent_at"]) == ("check_in", "ord_0", "2019-07-20T12:00:00.500Z")
+        assert first["links"] == [{"rel": "act", "url": "https://x.example/l/t0"}]
+        assert first["html"].endswith(">ü</a>\n.\n")
+        assert "case_id" not in first
+        rest = get(http, f"/mails?after={answer['next']}")
+        assert len(rest["items"]) == 4
+        assert "next" not in rest
+        assert [item["mail_id"] for item in rest["items"]] == sorted(item["mail_id"] for item in rest["items"])
+        assert [item["order_id"] for item in get(http, "/mails?to=B1@buyer.example")["items"]] == ["ord_1", "ord_3"]
+        assert [item["order_id"] for item in get(http, "/mails?kind=answer")["items"]] == ["ord_3"]
+        assert get(http, "/stats") == {
+            "mails": 6,
+            "duplicates": 2,
+            "refused": 0,
+            "by_kind": {"answer": 1, "check_in": 5},
+        }
+        again = Mailbox(tmp_path)
+        assert again.stats()["mails"] == 6
+        again.close()
+    finally:
+        server.close()
+        web.shutdown()
+        web.server_close()
+
+
+async def test_an_address_that_bounces_is_refused_from_then_on(mailbox: Mailbox, tmp_path: Path) -> None:
+    port, http = free_port(), free_port()
+    server = await Mailsink(mailbox).serve(port)
+    web = serve_http(mailbox, http)
+    try:
+        get(http, "/bounces", {"email": "Gone@buyer.example"})
+        said = await send(port, ("gone@buyer.example", content(1)), ("here@buyer.example", content(2)))
+        assert said[0].startswith("550 5.1.1")
+        assert get(http, "/stats")["mails"] == 1
+        assert get(http, "/stats")["refused"] == 1
+        again = Mailbox(tmp_path)
+        assert again.refuses("GONE@buyer.example")
+        again.close()
+    finally:
+        server.close()
+        web.shutdown()
+        web.server_close()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/mails?limit=0", None, 422),
+        ("/mails?limit=x", None, 422),
+        ("/mails?after=y", None, 422),
+        ("/nothing", None, 404),
+        ("/nothing", {}, 404),
+        ("/bounces", {}, 422),
+        ("/bounces", [], 422),
+        ("/bounces", {"email": 7}, 422),
+    ],
+)
+def test_requests_that_make_no_sense_are_told_so(mailbox: Mailbox, path: str, body: Any, status: int) -> None:
+    port = free_port()
+    web = serve_http(mailbox, port)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(port, path, body)
+        assert refused.value.code == status
+        assert json.load(refused.value)["detail"]
+        assert get(port, "/health") == {"status": "ok"}
+    finally:
+        web.shutdown()
+        web.server_close()
+
+
+def test_links_keep_their_order_and_rel() -> None:
+    page = '<a href="/a?x=1&amp;y=2" rel=act>a</a><A HREF="/b">b</A><a name=c>c</a>'
+    assert links_of(page) == [{"rel": "act", "url": "/a?x=1&y=2"}, {"rel": "related", "url": "/b"}]
