@@ -208,13 +208,11 @@ def _silent_row(now: Situation, kind: str) -> Transition:
 
 
 def _stands(file: CaseFile, command: DeadlineReached | ReminderReached, at: datetime) -> bool:
-    """Whether the deadline that a timer woke for is still the same and its moment has come."""
+    """Whether the deadline that a timer woke for is still the same, and a reminder due and not yet given."""
     case = file.cases.get(command.case_id)
     for deadline in case.deadlines if case else ():
         if (deadline.deadline_id, deadline.generation) == (command.deadline_id, command.generation):
-            if isinstance(command, DeadlineReached):
-                return deadline.due_at <= at
-            return command.remind_at in deadline.remind_at and command.remind_at <= at
+            return isinstance(command, DeadlineReached) or (command.remind_at in deadline.remind_at and command.remind_at <= at)
     return False
 
 

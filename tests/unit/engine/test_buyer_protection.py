@@ -9,6 +9,7 @@ import pytest
 
 from contracts.cases import CaseMoved, FactAttached, ReminderGiven
 from engine.calendar import add
+from engine.decide import evolve
 from tests.unit.engine.playing import REPORTED, ZONE, Play, euros, problem
 
 Step = Callable[[Play], Any]
@@ -412,6 +413,40 @@ def test_reminders_come_once_before_the_deadline() -> None:
     play.act("merchant", "answer", refund="yes", message="Here")
     (moment,) = play.deadline("buyer_reaction").remind_at
     assert add(moment, "P5D", ZONE) == play.deadline("buyer_reaction").due_at
+
+
+def test_a_reminder_that_comes_after_its_deadline_is_not_given() -> None:
+    play = Play()
+    play.report()
+    deadline = play.deadline("merchant_answer")
+    play.now = deadline.due_at
+    decided = play.remind(deadline, deadline.remind_at[0])
+    assert isinstance(decided, list)
+    assert [type(event).__name__ for event in decided] == ["CaseMoved"]
+    assert play.remind(deadline, deadline.remind_at[0]) == []
+
+
+@pytest.mark.rule("NX-06")
+def test_an_agreement_on_nothing_pays_nothing() -> None:
+    play = Play()
+    play.report()
+    play.act("merchant", "answer", refund="yes", message="All of it")
+    play.act("buyer", "react", reaction="not_received")
+    play.act("platform", "propose", message="The goods came after all", refund_amount=euros(0))
+    play.act("buyer", "accept_proposal")
+    play.act("merchant", "accept_proposal")
+    assert (play.case.outcome, play.money) == ("settled", ("0.00", "0.00", "100.00"))
+
+
+@pytest.mark.rule("NX-06")
+def test_an_event_applied_again_pays_nothing_again() -> None:
+    play = Play()
+    play.report()
+    play.act("merchant", "answer", refund="yes", message="All of it")
+    play.act("buyer", "react", reaction="received")
+    again = evolve(play.file, play.events[-1])
+    assert play.file is not None
+    assert again.ledger == play.file.ledger
 
 
 @pytest.mark.rule("NX-06")
