@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 from babel.core import get_global
@@ -77,11 +77,17 @@ def _shifted(at: datetime, days: int, timezone: str, working: WorkingDays | None
     return local.astimezone(UTC)
 
 
-def _moved(at: datetime, duration: str, timezone: str, sign: int, working: WorkingDays | None) -> datetime:
+@lru_cache(maxsize=4096)  # a caller may ask for any duration
+def _parts(duration: str) -> tuple[int, timedelta]:
+    """Days, which follow the calendar, and the exact rest of a duration."""
     parse_duration(duration)
     date_part, _, time_part = duration.partition("T")
     days = parse_duration(date_part).days if date_part != "P" else 0
-    exact = parse_duration(f"PT{time_part}") if time_part else timedelta()
+    return days, parse_duration(f"PT{time_part}") if time_part else timedelta()
+
+
+def _moved(at: datetime, duration: str, timezone: str, sign: int, working: WorkingDays | None) -> datetime:
+    days, exact = _parts(duration)
     return (_shifted(at, sign * days, timezone, working) if days else at.astimezone(UTC)) + sign * exact
 
 

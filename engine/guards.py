@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from contracts.actors import Role
@@ -54,6 +55,7 @@ GUARDS: Mapping[str, Callable[[Situation, Any], bool]] = {
 """Predicates by the name of their field in `engine.programmes.When`."""
 
 
+@cache
 def smallest(currency: str) -> Money:
     """The smallest amount of a currency, such as 0.01 EUR."""
     return Money.model_validate({"amount": f"{10 ** -digits_of(currency):.{digits_of(currency)}f}", "currency": currency})
