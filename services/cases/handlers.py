@@ -20,7 +20,9 @@ from services.cases.store import FILES, done_among, history_entry, thread_entry
 
 __all__ = ["CasesHandler", "Docket"]
 
-_HEARD = ReportAccepted | FactRecorded | TakeAction | PostMessage | DeadlineReached | ReminderReached | NoticeSent | NoticeFailed
+_HEARD = (
+    ReportAccepted | FactRecorded | TakeAction | PostMessage | DeadlineReached | ReminderReached | NoticeSent | NoticeFailed
+)
 _ASKED = TakeAction | PostMessage
 _REFUSALS_KEPT = 8
 

@@ -3,7 +3,7 @@
 The chain covers digests only, so erasing an event's data and salt leaves it whole, while whoever may read data and salt can
 recompute it: `data_digest` = SHA-256 of the salt's text and the canonical JSON of the event without its seal; `hash` =
 SHA-256 of the canonical JSON of {sequence, type, at, actor, data_digest, previous_hash}. `type` is the message's kind
-(`case.moved`), `at` and `actor` are as in the event's JSON; the first event of a case follows the hash of 64 zeros."""
+(`case.moved`), `at` and `actor` are as in the event's JSON; the first event of a case has an empty `previous_hash`."""
 
 import hashlib
 import secrets
@@ -13,10 +13,7 @@ import orjson
 
 from contracts.cases import CaseEvent, Seal
 
-__all__ = ["FIRST", "canonical", "data_of", "new_salt", "seal"]
-
-FIRST = "0" * 64
-"""What the first event of a case names as the hash before it."""
+__all__ = ["canonical", "data_of", "new_salt", "seal"]
 
 
 def canonical(value: Any) -> bytes:
@@ -37,7 +34,7 @@ def new_salt() -> str:
 
 def seal(data: dict[str, Any], *, kind: str, sequence: int, previous_hash: str | None, salt: str) -> Seal:
     """The seal of an event's data as the `sequence`-th of its case (from 1) after the event with `previous_hash`."""
-    previous = FIRST if previous_hash is None else previous_hash
+    previous = previous_hash or ""
     digest = hashlib.sha256(salt.encode() + canonical(data)).hexdigest()
     covered = {
         "sequence": sequence,

@@ -29,9 +29,7 @@ async def done_among(database: Database, command_ids: Iterable[str]) -> frozense
     return frozenset(document["command_id"] for document in await cursor.to_list(None))
 
 
-def history_entry(
-    event: CaseEvent, data: dict[str, Any], seal: Seal, order_sequence: int, command_id: str | None
-) -> Append:
+def history_entry(event: CaseEvent, data: dict[str, Any], seal: Seal, order_sequence: int, command_id: str | None) -> Append:
     """An event in its case's history; `order_sequence` is its number among the order's events (its `ce_sequence`)."""
     document = {
         "_id": f"{event.order_id}:{order_sequence}",

@@ -1,0 +1,238 @@
+"""The shell around the engine: what is settled, sealed, kept, and recognised as repeated."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from chassis.handler import Emission, Inbound, Step
+from contracts.cases import CaseMoved, CaseOpened, DeadlineReached, FactAttached, MessagePosted, NoticeRecorded
+from contracts.envelope import Envelope
+from contracts.notices import NoticeProof, NoticeSent
+from contracts.orders import CommandRefused, CommandRepeated, OrderChanged
+from engine.programmes import Programmes
+from services.cases.handlers import CasesHandler, Docket
+from services.cases.store import HISTORY, MESSAGES
+from tests.unit.cases.reporting import Reported, day
+
+
+class Desk:
+    """Takes envelopes through the handler; `write` stands for the document's write and reading it again."""
+
+    def __init__(self) -> None:
+        self.handler = CasesHandler(None, Programmes.shipped())  # type: ignore[arg-type]
+        self.state = Docket()
+        self.known: set[str] = set()
+        self.history: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
+
+    def take(self, envelope: Envelope) -> tuple[Emission, ...]:
+        step: Step[Docket] = self.handler.apply(self.state, Inbound(envelope, "any", 0, 0), frozenset(self.known))
+        self.state = step.state
+        self.history += [append.document for append in step.appends if append.collection == HISTORY]
+        self.messages += [append.document for append in step.appends if append.collection == MESSAGES]
+        return step.emissions
+
+    def take_all(self, *envelopes: Envelope) -> list[Emission]:
+        return [emission for envelope in envelopes for emission in self.take(envelope)]
+
+    def write(self) -> None:
+        self.state = self.handler.load(self.handler.dump(self.state))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def order() -> Reported:
+    return Reported()
+
+
+def kinds(emissions: Iterable[Emission]) -> list[tuple[str, str | None, bool]]:
+    return [(emission.message.kind, emission.command_id, emission.settles) for emission in emissions]
+
+
+def test_each_command_is_settled_by_its_own_event(desk: Desk, order: Reported) -> None:
+    report, answer, letter = order.report(), order.answer_yes(day(1)), order.write("buyer", "Thanks", day(1))
+    assert kinds(desk.take_all(report, answer, letter)) == [
+        ("case.opened", report.command_id, True),
+        ("case.moved", answer.id, True),
+        ("case.message-posted", letter.id, True),
+    ]
+
+
+@pytest.mark.rule("BP-26")
+def test_the_end_and_the_reopening_of_a_case_are_settled_by_intake(desk: Desk, order: Reported) -> None:
+    desk.take_all(order.report(), order.answer_yes(day(1)))
+    end = order.act("buyer", "react", day(2), reaction="received")
+    again = order.act("platform", "reopen", day(3), message="A mistake.")
+    review = order.act("platform", "decide", day(3), outcome="no_refund", message="No.")
+    assert kinds(desk.take_all(end, again, review)) == [
+        ("case.moved", end.id, False),
+        ("case.moved", again.id, False),
+        ("case.moved", review.id, False),
+    ]
+
+
+@pytest.mark.rule("BP-18")
+def test_a_deadline_passed_on_the_way_belongs_to_no_command(desk: Desk, order: Reported) -> None:
+    letter = order.write("buyer", "Hello?", day(9))
+    opened, silence, written = desk.take_all(order.report(), letter)
+    assert isinstance(opened.message, CaseOpened)
+    assert isinstance(silence.message, CaseMoved)
+    assert (silence.message.action, silence.command_id, silence.settles) == ("silence", None, False)
+    assert silence.time == day(5)
+    assert (written.command_id, written.settles) == (letter.id, True)
+    assert [entry.get("command_id") for entry in desk.history] == [opened.command_id, None, letter.id]
+
+
+def test_a_timer_settles_nothing_and_a_stale_one_does_nothing(desk: Desk, order: Reported) -> None:
+    (opened,) = desk.take(order.report())
+    assert isinstance(opened.message, CaseOpened)
+    (deadline,) = opened.message.change.deadlines_set
+    reached = DeadlineReached(
+        case_id=order.case(), deadline_id=deadline.deadline_id, generation=deadline.generation, due_at=deadline.due_at
+    )
+    timer = Envelope("timer", "escalation", order.order_id, day(6), reached)
+    assert kinds(desk.take(timer)) == [("case.moved", None, False)]
+    before = desk.state
+    assert desk.take(timer) == ()
+    assert desk.state is before
+
+
+def test_what_is_none_of_its_business_leaves_no_trace(desk: Desk, order: Reported) -> None:
+    changed = OrderChanged(order_id=order.order_id, case_id=order.case(), standing=order.standing)
+    fact = order.fact("shipped", day(-1))
+    assert desk.take_all(fact, order.by_intake(changed, day(0))) == []
+    assert desk.state.file is None
+    desk.take(order.report())
+    before = desk.state
+    assert desk.take(order.by_intake(changed, day(0))) == ()
+    assert desk.state is before
+
+
+@pytest.mark.rule("CP-06")
+def test_a_fact_reaches_every_case_and_settles_nothing(desk: Desk, order: Reported) -> None:
+    desk.take_all(order.report(), order.report(reason="no_refund", number=2))
+    told = desk.take(order.fact("delivered", day(1)))
+    assert [type(emission.message) for emission in told] == [FactAttached, FactAttached]
+    assert [(emission.command_id, emission.settles) for emission in told] == [(None, False)] * 2
+
+
+def test_a_notice_is_history_and_no_new_version(desk: Desk, order: Reported) -> None:
+    desk.take(order.report())
+    proof = NoticeProof(
+        notice_id="ntc_1",
+        kind="case_opened",
+        party="merchant",
+        to="shop@example.com",
+        state="sent",
+        server="mx",
+        server_reply="250 OK",
+        at=day(0),
+    )
+    notice = NoticeSent(order_id=order.order_id, case_id=order.case(), notice=proof)
+    (told,) = desk.take(Envelope("n", "notifications", order.order_id, day(0), notice, sequence=1))
+    assert isinstance(told.message, NoticeRecorded)
+    assert told.message.case_version == 1
+    assert [entry["sequence"] for entry in desk.history] == [1, 2]
+
+
+@pytest.mark.parametrize("where", ["batch", "last write", "history"])
+def test_a_repeated_command_is_answered_and_not_done_again(desk: Desk, order: Reported, where: str) -> None:
+    desk.take(order.report())
+    desk.write()
+    letter = order.write("buyer", "Hello", day(1), command_id="c-1")
+    desk.take(letter)
+    if where != "batch":
+        desk.write()
+    if where == "history":
+        desk.known.add("c-1")
+        desk.take(order.write("buyer", "Another", day(1)))
+        desk.write()
+    before = len(desk.history)
+    (repeated,) = desk.take(letter)
+    assert repeated.message == CommandRepeated(href=f"/v1/cases/{order.case()}")
+    assert (repeated.command_id, repeated.settles, repeated.sequenced) == ("c-1", True, False)
+    assert len(desk.history) == before
+
+
+def test_a_refused_command_is_not_done_by_a_later_copy(desk: Desk, order: Reported) -> None:
+    react = order.act("buyer", "react", day(1), reaction="received", command_id="c-1")
+    (_, refused) = desk.take_all(order.report(), react)
+    assert isinstance(refused.message, CommandRefused)
+    assert refused.message.problem.status == 409
+    desk.write()
+    desk.take(order.answer_yes(day(2)))  # now it would be allowed
+    desk.write()
+    (again,) = desk.take(react)
+    assert again.message == refused.message
+    assert (again.command_id, again.settles, again.sequenced) == ("c-1", True, False)
+
+
+def test_refusals_do_not_fill_a_file(desk: Desk, order: Reported) -> None:
+    desk.take(order.report())
+    sizes: list[int] = []
+    for _ in range(30):
+        desk.take(order.act("buyer", "react", day(1), reaction="received"))
+        desk.write()
+        sizes.append(len(str(desk.handler.dump(desk.state))))
+    assert sizes[-1] <= sizes[10] + 10
+    assert len(desk.history) == 1
+
+
+def test_messages_do_not_fill_a_file(desk: Desk, order: Reported) -> None:
+    desk.take(order.report())
+    desk.write()
+    empty = len(str(desk.handler.dump(desk.state)))
+    for number in range(50):
+        desk.take(order.write("buyer", "Please answer me. " * 20, day(1), command_id=f"{number:02}"))
+        desk.write()
+    assert len(str(desk.handler.dump(desk.state))) < empty + 500
+    assert len(desk.messages) == 50
+
+
+@pytest.mark.parametrize("role", ["merchant", "buyer", "platform"])
+def test_a_case_that_is_not_there_is_a_404(desk: Desk, order: Reported, role: Any) -> None:
+    (before,) = desk.take(order.write(role, "Hello", day(1)))
+    assert isinstance(before.message, CommandRefused)
+    assert before.message.problem.status == 404
+    assert desk.state == Docket()
+    desk.take(order.report())
+    (after,) = desk.take(order.act(role, "withdraw", day(1), case=2))
+    assert isinstance(after.message, CommandRefused)
+    assert after.message.problem.status == 404
+
+
+def test_the_chain_runs_per_case_and_the_numbers_over_the_order(desk: Desk, order: Reported) -> None:
+    desk.take_all(
+        order.report(),
+        order.report(reason="no_refund", number=2),
+        order.answer_yes(day(1), amount="10.00"),
+        order.write("buyer", "And the other one?", day(1), case=2),
+    )
+    assert [entry["order_sequence"] for entry in desk.history] == [1, 2, 3, 4]
+    assert [(entry["case_id"], entry["sequence"]) for entry in desk.history] == [
+        (order.case(1), 1),
+        (order.case(2), 1),
+        (order.case(1), 2),
+        (order.case(2), 2),
+    ]
+    first, second, third, fourth = desk.history
+    assert (first["previous_hash"], second["previous_hash"]) == ("", "")
+    assert (third["previous_hash"], fourth["previous_hash"]) == (first["hash"], second["hash"])
+    assert len({entry["salt"] for entry in desk.history}) == 4
+    assert [message["_id"] for message in desk.messages] == [f"{order.order_id}:3", f"{order.order_id}:4"]
+    assert isinstance(desk.state.file and desk.state.file.cases[order.case()].head, str)
+
+
+def test_what_is_told_carries_its_seal(desk: Desk, order: Reported) -> None:
+    (opened, written) = desk.take_all(order.report(), order.write("merchant", "We look into it.", day(1)))
+    assert isinstance(opened.message, CaseOpened)
+    assert isinstance(written.message, MessagePosted)
+    for emission, entry in zip((opened.message, written.message), desk.history, strict=True):
+        assert emission.seal is not None
+        assert emission.seal.model_dump() == {name: entry[name] for name in type(emission.seal).model_fields}
+        assert emission.model_dump(mode="json", exclude={"seal"}) == entry["data"]
