@@ -89,7 +89,8 @@ class Handler(Protocol[S]):
         ...
 
     async def appended(self, appends: Sequence[Append]) -> None:
-        """Told after a batch is durable and published, before its offsets are committed."""
+        """Told after a batch is durable and published, before its offsets are committed. Includes what a former owner may
+        have appended already."""
         ...
 
     async def assigned(self, partitions: frozenset[int]) -> None:
