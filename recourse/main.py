@@ -6,6 +6,7 @@ from recourse import bench, dlq, stack
 from recourse.replay import replay
 from recourse.run import run
 from recourse.up import up
+from recourse.verify import verify
 
 app = typer.Typer(
     name="recourse",
@@ -16,6 +17,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(run)
 app.command()(replay)
+app.command()(verify)
 app.add_typer(bench.app, name="bench")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(stack.app, name="stack")

@@ -14,6 +14,7 @@ from typing import Any
 from contracts.base import format_moment
 from deploy.local import Choice, StackError
 from deploy.local.process import Child, Launch, start, tail
+from recourse.up import OWN_FILE, READY_FILE
 from simulator.player import Keys
 
 __all__ = ["Sandbox", "empty_folder", "existing_sandbox", "own_sandbox"]
@@ -30,12 +31,14 @@ class Sandbox:
     urls: tuple[str, ...]
     keys: Keys
     data: Path | None = None
+    mail_stats: str | None = None
+    """Where its mail server counts what arrived; known for a sandbox of one's own."""
 
     def ready(self) -> dict[str, Any]:
         """What `ready.json` says now: pids change when a service is restarted. Only for a sandbox of one's own."""
         if self.data is None:
             raise ValueError("an existing sandbox is known by its address only")
-        return json.loads((self.data / "ready.json").read_text())
+        return json.loads((self.data / READY_FILE).read_text())
 
 
 def existing_sandbox(url: str, key: str) -> Sandbox:
@@ -49,7 +52,7 @@ def empty_folder(data: Path) -> None:
     if data.exists() and any(data.iterdir()):
         if not (data / _MARKER).exists():
             raise StackError(f"{data} holds something that no simulation left there; choose another --data")
-        if (data / "ready.json").exists():
+        if (data / READY_FILE).exists():
             raise StackError(f"a sandbox runs in {data}; stop it, or choose another --data")
         shutil.rmtree(data)
     data.mkdir(parents=True, exist_ok=True)
@@ -67,10 +70,12 @@ def own_sandbox(data: Path, clock: datetime, *, instances: int = 1, stack: Choic
     command += ["--data", str(data.absolute()), "--instances", str(instances), "--stack", stack.value]
     child = start(Launch("recourse up", command, cwd=Path.cwd(), log=log, grace=60.0), bound=True)
     try:
-        ready = _await_ready(child, data / "ready.json", log)
+        ready = _await_ready(child, data / READY_FILE, log)
         gateways = [one["url"] for one in ready["services"].values() if "url" in one]
         keys = Keys(platform=ready["keys"]["platform"], partner=ready["keys"]["partner"])
-        yield Sandbox(tuple(gateways) or (ready["base_url"],), keys, data)
+        mail_port = json.loads((data / OWN_FILE).read_text())["ports"]["mailsink.http"]
+        stats = f"http://127.0.0.1:{mail_port}/stats"
+        yield Sandbox(tuple(gateways) or (ready["base_url"],), keys, data, stats)
     finally:
         child.stop(60.0)
 

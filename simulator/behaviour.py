@@ -124,7 +124,8 @@ class CaseView:
     outcome: str | None
     answer: str | None
     variant: str | None
-    refundable: Decimal
+    available: Decimal
+    """What a refund of this case may still come to."""
     proposal: bool
     accepted_by: tuple[str, ...]
     due: Mapping[str, datetime]
@@ -136,7 +137,8 @@ class CaseView:
         answer = case.get("answer") or {}
         refund = case.get("refund") or {}
         proposal = case.get("proposal") or {}
-        refundable = (refund.get("refundable") or {}).get("amount") or "0"
+        paid = (case.get("order_amount") or {}).get("amount") or "0"
+        executed = (refund.get("executed") or {}).get("amount") or "0"
         return cls(
             case_id=case["case_id"],
             state=case["state"],
@@ -144,7 +146,7 @@ class CaseView:
             outcome=case.get("outcome"),
             answer=answer.get("refund"),
             variant=refund.get("variant") if answer else None,
-            refundable=Decimal(refundable),
+            available=max(Decimal(paid) - Decimal(executed), Decimal(0)),
             proposal=bool(proposal),
             accepted_by=tuple(proposal.get("accepted_by") or ()),
             due={
@@ -348,8 +350,8 @@ def _review(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime, d
                 party = temper.agent.removeprefix("asks_")
                 fields = {"party": party, "message": "Please send us what proves your statement.", "due_in": "P7D"}
                 return Move("platform", now + _days(draw, 0, 2), None, (*_note(temper), Act("request_evidence", fields)))
-            case "proposes" if case.refundable > 0:
-                amount = share_of(case.refundable, 50, order.currency)
+            case "proposes" if case.available > 0:
+                amount = share_of(case.available, 50, order.currency)
                 fields = {"message": "Would a half be fair to you both?", "refund_amount": order.money(amount)}
                 return Move("platform", now + _days(draw, 0, 2), None, (*_note(temper), Act("propose", fields)))
             case "takes_over" if moves < 2:
@@ -375,11 +377,11 @@ def _reply_to_proposal(temper: Temper, case: CaseView, now: datetime, draw: rand
 def _decision(order: PlayedOrder, case: CaseView, now: datetime, draw: random.Random) -> Move:
     """The platform's ruling: no goods, money back; late goods, by how content the buyer is."""
     arrived = order.delivered_at is not None and order.delivered_at <= now
-    part = share_of(case.refundable, 40, order.currency)
+    part = share_of(case.available, 40, order.currency)
     fields: dict[str, Any] = {"outcome": "refund", "message": "The goods did not come; you get your money back."}
-    if case.refundable == 0 or (arrived and (order.score or 3) >= 3):
+    if case.available == 0 or (arrived and (order.score or 3) >= 3):
         fields = {"outcome": "no_refund", "message": "The goods have arrived as ordered."}
-    elif arrived and 0 < part < case.refundable:
+    elif arrived and 0 < part < case.available:
         fields = {"outcome": "partial_refund", "refund_amount": order.money(part), "message": "A part back for the delay."}
     return Move("platform", now + _days(draw, 1, 4), None, (Act("decide", fields),))
 

@@ -151,7 +151,7 @@ class Api:
                 self.retries += 1
                 await pauses.wait(f"{method} {path}: {lost!r}")
                 continue
-            if answer.status in _TRY_AGAIN or (answer.status == 409 and b"/problems/idempotency" in answer.body):
+            if answer.status in _TRY_AGAIN or (answer.status == 409 and b"/problems/request-running" in answer.body):
                 self.retries += 1
                 await pauses.wait(f"{method} {path}: {answer.problem}")
                 continue

@@ -100,7 +100,6 @@ class _Run:
     order_id: str = ""
     token: str = ""
     case_id: str = ""
-    case: CaseView | None = None
     moves: int = 0
 
 
@@ -208,7 +207,7 @@ class Player:
             if now < horizon:
                 now = await self._advance(horizon)
             await self._collect()
-            horizon = self._put_open_on_agenda(now)
+            horizon = await self._put_open_on_agenda(now)
             if not len(self._agenda) and horizon <= now:
                 break
         played.ended_at = now
@@ -313,8 +312,7 @@ class Player:
         self._go_on(run, _expect(await self._api.get(self._keys.platform, path), path), now)
 
     def _go_on(self, run: _Run, case: dict[str, Any], now: datetime) -> None:
-        run.case = CaseView.of(case)
-        match next_move(run.order, run.temper, run.case, now, run.moves):
+        match next_move(run.order, run.temper, CaseView.of(case), now, run.moves):
             case Move() as move:
                 self._agenda.add(move.at, _Moving(run, move), by=move.by)
             case Look(at=at):
@@ -424,8 +422,6 @@ class Player:
                 if run is None:
                     continue
                 found[case["case_id"]] = case.get("outcome") or "open"
-                if run.case_id == case["case_id"]:
-                    run.case = CaseView.of(case)
             if not page.get("next"):
                 break
             query["cursor"] = page["next"]
@@ -433,19 +429,19 @@ class Player:
             self._surprised(f"{case_id} is not in the list of cases")
         self.played.cases = dict(sorted(found.items()))
 
-    def _put_open_on_agenda(self, now: datetime) -> datetime:
-        """Cases that have not ended by the end of the agenda: agents look at them, or their deadline is waited for. Returns
+    async def _put_open_on_agenda(self, now: datetime) -> datetime:
+        """Cases that have not ended by the end of the agenda: their deadline is waited for, or an agent looks at them. Returns
         the last such deadline."""
         last = now
         for case_id, outcome in self.played.cases.items():
-            run = self._by_case[case_id]
-            if outcome != "open" or run.case is None or run.case_id != case_id:
+            if outcome != "open":
                 continue
-            dues = list(run.case.due.values())
+            path = f"/v1/cases/{case_id}"
+            dues = CaseView.of(_expect(await self._api.get(self._keys.platform, path), path)).due.values()
             if dues:
                 last = max(last, *(due + _DAY for due in dues))
             else:
-                self._agenda.add(now + _DAY, _Looking(run))
+                self._agenda.add(now + _DAY, _Looking(self._by_case[case_id]))
         return last
 
     def _key(self, run: _Run, what: str) -> str:

@@ -15,7 +15,7 @@ ORDERS = generate(400, seed=7).orders
 def view(order: PlayedOrder, state: str, turn: str | None, now: datetime, **more: object) -> CaseView:
     due = {} if turn in (None, "platform") else {turn: now + timedelta(days=5 if state == "submitted" else 14)}
     fields = {"outcome": None, "answer": None, "variant": None, "proposal": False, "accepted_by": (), "due": due} | more
-    return CaseView(case_id="cas_x_1", state=state, turn=turn, refundable=order.amount, **fields)  # type: ignore[arg-type]
+    return CaseView(case_id="cas_x_1", state=state, turn=turn, available=order.amount, **fields)  # type: ignore[arg-type]
 
 
 def test_generated_orders_are_the_same_for_a_seed_and_differ_between_seeds() -> None:
