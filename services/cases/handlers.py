@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append, Database
@@ -11,7 +11,7 @@ from contracts.cases import CaseEvent, CaseMoved, DeadlineReached, MessagePosted
 from contracts.notices import NoticeFailed, NoticeSent
 from contracts.orders import CommandRefused, CommandRepeated, FactRecorded, ReportAccepted
 from contracts.problems import Problem
-from contracts.topics import CASES_EVENTS, READS, Topic
+from contracts.topics import CASES_EVENTS, READS
 from engine.casefile import CLOSED, CaseFile
 from engine.decide import Refusal, decide, evolve
 from engine.programmes import Programmes
@@ -53,11 +53,11 @@ class Docket:
 class CasesHandler:
     """The shell around `engine.decide`. Keys are order ids; a document exists once something was reported on the order."""
 
-    service: ClassVar[str] = "cases"
-    topics: ClassVar[tuple[Topic, ...]] = READS["cases"]
+    service = "cases"
+    topics = READS["cases"]
     # Most events of intake concern orders that nothing was reported on and leave no trace here, so their numbers are not
     # followed; what a case needs of the order comes whole with each report.
-    gapless: ClassVar[frozenset[str]] = frozenset()
+    gapless: frozenset[str] = frozenset()
 
     def __init__(self, database: Database, programmes: Programmes) -> None:
         self._database = database
