@@ -200,7 +200,9 @@ class Timers:
                 return
             if due:
                 await self._publish(due)
-            if (due or fired) and not await self._move_cursors(owner, until):
+            # The cursor is moved before pages are deleted also where nothing fired: that shows that they are still ours. A
+            # new owner may have added a page in an hour that was read here before.
+            if (due or fired or self._pages_behind) and not await self._move_cursors(owner, until):
                 return
             if self._pages_behind:
                 self._pages_behind = False

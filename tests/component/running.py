@@ -38,9 +38,10 @@ class Running:
         self._generation += 1
         await publish_tick(self.publisher, ClockTick(generation=self._generation, now=now, round=0))
 
-    def start(self, serve: Serve, instance: str) -> None:
+    def start(self, serve: Serve, instance: str, *, static: bool = False) -> None:
+        """A `static` member of its group keeps its partitions for a while after it is gone; others give them back at once."""
         stop = asyncio.Event()
-        settings = dataclasses.replace(self.settings, instance=instance)
+        settings = dataclasses.replace(self.settings, instance=instance if static else "")
 
         async def run() -> None:
             await serve(settings, stop)
