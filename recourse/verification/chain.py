@@ -8,7 +8,8 @@ import rfc8785
 
 __all__ = ["broken_links"]
 
-_FIRST = "0" * 64
+_FIRST = ""
+"""What the first event of a case names as the one before it."""
 
 
 def broken_links(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -42,7 +42,7 @@ def event(sequence: int, previous: str, **data: Any) -> dict[str, Any]:
 def history(count: int = 3) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     for sequence in range(1, count + 1):
-        events.append(event(sequence, events[-1]["hash"] if events else "0" * 64, n=sequence))
+        events.append(event(sequence, events[-1]["hash"] if events else "", n=sequence))
     return events
 
 
