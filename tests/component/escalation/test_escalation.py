@@ -159,7 +159,7 @@ async def test_two_instances_split_the_timers_and_one_takes_over(running: Runnin
 
 
 async def test_a_kill_while_firing_loses_nothing(running: Running, commands: Reader) -> None:
-    count = 6_000
+    count = 3_000
     orders = [registered(number, 1 + number / 1_000) for number in range(count)]
     process = start_process(running)
     try:

@@ -280,3 +280,17 @@ async def test_the_grace_holds_due_timers_back() -> None:
     clock_at(START + timedelta(seconds=6), clock)
     await fire(owner)
     assert len(memory.published) == 1
+
+
+async def test_what_lies_before_the_cursor_is_late_also_before_anything_was_read() -> None:
+    memory = Memory(random.Random(0))
+    clock = clock_at(START)
+    before = owner_of(memory, clock)
+    await before.assigned(frozenset(range(PARTITIONS)))
+    await fire(before)
+    owner = owner_of(memory, clock)
+    await owner.assigned(frozenset(range(PARTITIONS)))
+    pages = pages_of([check_in(1, START - timedelta(hours=2))])
+    await memory.insert(pages)
+    await owner.added(pages)
+    assert len(memory.published) == 1
