@@ -1,16 +1,24 @@
 """`recourse bench`: what the product costs, measured against what the machine can do."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import uvloop
 
-from deploy.local import Choice, StackError, start_stack
+from deploy.local import Choice, StackError, attach_stack, start_stack
+from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_play
 from recourse.benching.ingest import bench_ingest
 from recourse.failing import failing_clearly
-from recourse.sandbox import empty_folder
+from recourse.replay import play, starting_clock
+from recourse.sandbox import empty_folder, own_sandbox
+from recourse.verify import verified
+from simulator.client import GaveUp
+from simulator.generator import generate
+from simulator.orders import read_export
+from simulator.player import PlayError
 
 app = typer.Typer(help="What the product costs, measured against what the machine can do.", no_args_is_help=True)
 
@@ -32,6 +40,57 @@ def ingest(
         with start_stack(data, stack, bound=True) as running:
             result = uvloop.run(bench_ingest(running, data, orders))
     _show(result, as_json)
+
+
+@app.command()
+def chaos(
+    file: Annotated[Path | None, typer.Argument(help="Orders to play; generated ones if not given.")] = None,
+    orders: Annotated[int, typer.Option(min=20, help="So many orders.")] = 3_000,
+    kills: Annotated[int, typer.Option(min=1, help="So many kills, over all services.")] = 30,
+    seed: Annotated[int, typer.Option(help="The moments of the kills and what people do are drawn from it.")] = 1,
+    instances: Annotated[int, typer.Option(min=1, max=9, help="Processes of each service.")] = 2,
+    as_json: AsJson = False,
+    data: Data = Path(".recourse/chaos"),
+    stack: StackOption = Choice.AUTO,
+) -> None:
+    """The same play undisturbed and under SIGKILL, a broker's and a store's restart: both must end alike. Exit 1 if not."""
+    with failing_clearly(StackError, PlayError, GaveUp, OSError):
+        batch = generate(orders, seed) if file is None else read_export(file, orders)
+        clock = starting_clock(batch)
+        with own_sandbox(data / "undisturbed", clock, instances=instances, stack=stack) as sandbox:
+            undisturbed, _, quiet_s = uvloop.run(play(sandbox, batch, seed))
+        folder = data / "disturbed"
+        with own_sandbox(folder, clock, instances=instances, stack=stack) as sandbox:
+            plan = blows(batch, seed, list(sandbox.ready()["services"]), kills)
+            restart = partial(_restart, folder)
+            disturbed, mails, seconds, struck = uvloop.run(disturbed_play(sandbox, batch, seed, plan, restart))
+        checked = verified(folder)
+    result = {
+        "orders": disturbed.orders,
+        "cases": len(disturbed.cases),
+        "outcomes": disturbed.outcomes,
+        "mails": mails,
+        "kills": {name: count for name, count in sorted(struck.items()) if name not in (BROKER, STORE)},
+        "restarts": {name: struck[name] for name in (BROKER, STORE)},
+        "retries": disturbed.retries,
+        "differences": compared(undisturbed, disturbed),
+        "violations": checked["violations"],
+        "checked": checked["checked"],
+        "seconds": round(seconds, 1),
+        "undisturbed_seconds": round(quiet_s, 1),
+    }
+    _show(result, as_json)
+    if result["differences"] or result["violations"]:
+        raise typer.Exit(1)
+
+
+def _restart(folder: Path, part: str) -> None:
+    """Kill the broker or the store of a folder; its supervisor starts it again on the same data."""
+    stack = attach_stack(folder)
+    if part == BROKER:
+        stack.restart_broker(kill=True)
+    else:
+        stack.restart_store(kill=True)
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import typer
 
 from recourse import bench, dlq, stack
+from recourse.demo import demo
 from recourse.replay import replay
 from recourse.run import run
 from recourse.up import up
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(run)
+app.command()(demo)
 app.command()(replay)
 app.command()(verify)
 app.add_typer(bench.app, name="bench")

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,15 +60,24 @@ def empty_folder(data: Path) -> None:
 
 
 @contextlib.contextmanager
-def own_sandbox(data: Path, clock: datetime, *, instances: int = 1, stack: Choice = Choice.AUTO) -> Iterator[Sandbox]:
+def own_sandbox(
+    data: Path,
+    clock: datetime,
+    *,
+    instances: int = 1,
+    stack: Choice = Choice.AUTO,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Sandbox]:
     """Start a sandbox in a fresh `data` folder with its clock at `clock`; it ends with the block, its data stays.
 
-    Raises StackError with the last words of its log."""
+    `environment` adds to that of the sandbox, e.g. addresses of a broker and a store. Raises StackError with the last words of
+    its log."""
     empty_folder(data)
     log = data / "logs" / "up.log"
     command = [sys.executable, "-m", "recourse.main", "up", "--sandbox", "--clock", format_moment(clock)]
     command += ["--data", str(data.absolute()), "--instances", str(instances), "--stack", stack.value]
-    child = start(Launch("recourse up", command, cwd=Path.cwd(), log=log, grace=60.0), bound=True)
+    launch = Launch("recourse up", command, cwd=Path.cwd(), log=log, environment=dict(environment or {}), grace=60.0)
+    child = start(launch, bound=True)
     try:
         ready = _await_ready(child, data / READY_FILE, log)
         gateways = [one["url"] for one in ready["services"].values() if "url" in one]

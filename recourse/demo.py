@@ -1,0 +1,270 @@
+"""`recourse demo`: a sandbox, some hundred orders played to their end, and an account of it that a newcomer understands."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from deploy.local import Choice, StackError
+from deploy.local.stack import to_stderr
+from recourse.failing import failing_clearly
+from recourse.replay import account_of, play, progress_shown, starting_clock
+from recourse.sandbox import Sandbox, own_sandbox
+from recourse.up import Stops
+from simulator.client import Api, GaveUp
+from simulator.generator import generate
+from simulator.player import PlayError
+
+__all__ = ["demo"]
+
+_ORDERS = 240
+_PAGE = 200
+_MEANING = {
+    "refunded": "the merchant refunded all, the buyer received it",
+    "partially_refunded": "the merchant refunded a part, the buyer received it",
+    "no_refund_accepted": "no refund, and the buyer is content: mostly, the parcel came after all",
+    "no_reaction": "the buyer had twenty days to react and said nothing",
+    "settled": "the platform proposed a solution, both agreed",
+    "withdrawn": "the buyer took the report back",
+    "decided_refund": "the platform decided: all the money back",
+    "decided_partial_refund": "the platform decided: a part of it back",
+    "decided_no_refund": "the platform decided: no refund",
+    "open": "not ended",
+}
+
+
+def demo(
+    orders: Annotated[int, typer.Option(min=20, help="So many generated orders.")] = _ORDERS,
+    seed: Annotated[int, typer.Option(help="Another seed, another story.")] = 1,
+    data: Annotated[Path, typer.Option(help="Folder of the sandbox; made anew, and kept.")] = Path(".recourse/demo"),
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end, until Ctrl-C.")] = False,
+    stack: Annotated[Choice, typer.Option(help="What broker and store are taken from.")] = Choice.AUTO,
+) -> None:
+    """Start a sandbox, play orders through their whole life on the test clock, and tell what happened."""
+    batch = generate(orders, seed)
+    with failing_clearly(StackError, PlayError, GaveUp, OSError):
+        to_stderr("starting a broker, a store, a mail server and the five services …")
+        with own_sandbox(data, starting_clock(batch), stack=stack) as sandbox:
+            to_stderr(f"playing {orders} orders from {batch.orders[0].placed_at:%d %B %Y} on …")
+            account = uvloop.run(_played(sandbox, orders, seed))
+            Console(soft_wrap=False).print(account)
+            if keep:
+                _keep(sandbox)
+    _say_where_to_look(data, keep)
+
+
+async def _played(sandbox: Sandbox, orders: int, seed: int) -> RenderableType:
+    with progress_shown() as progress:
+        played, mails, seconds = await play(sandbox, generate(orders, seed), seed, progress)
+    async with Api(sandbox.urls) as api:
+        story = await _story(api, sandbox, list(played.cases))
+    return Group(_summary(account_of(played, mails, seconds)), *(story.told() if story is not None else ()))
+
+
+def _summary(result: Mapping[str, Any]) -> RenderableType:
+    """Orders in, cases by outcome."""
+    outcomes = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
+    outcomes.add_column(justify="right", style="bold")
+    outcomes.add_column(style="cyan", no_wrap=True)
+    outcomes.add_column()
+    for outcome, count in sorted(result["outcomes"].items(), key=lambda pair: -pair[1]):
+        outcomes.add_row(str(count), outcome, _MEANING.get(outcome, ""))
+    refused = sum(result["refused_reports"].values())
+    lines = [
+        f"{result['orders']} orders came in, each with a protection of thirty days or what its shop has agreed.",
+        f"{result['orders'] - result['cases'] - refused} went well; {result['ended_protections']} of these buyers ended their "
+        "protection early, content.",
+        f"{result['cases']} buyers reported a problem and opened a case; all of them have ended:",
+    ]
+    after = [
+        f"{refused} reports were refused, because the order was not protected." if refused else "",
+        f"{result['mails']} mails went out, by SMTP. Months passed on the test clock; it took {result['seconds']:.0f} seconds.",
+    ]
+    return Group(
+        Text("\nWhat happened", style="bold"),
+        *(Padding(line, (0, 0, 0, 2)) for line in lines),
+        outcomes,
+        *(Padding(line, (0, 0, 0, 2)) for line in after if line),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Story:
+    """One case with everything that belongs to it."""
+
+    case: Mapping[str, Any]
+    order: Mapping[str, Any]
+    messages: Sequence[Mapping[str, Any]]
+    history: Sequence[Mapping[str, Any]]
+    mails: Sequence[Mapping[str, Any]]
+
+    def told(self) -> list[RenderableType]:
+        """The case message by message, with its mails and its money."""
+        case, order = self.case, self.order
+        opening = (
+            f"{_name(case)} bought at {order['merchant_name']} for {_money(case['order_amount'])} on "
+            f"{_day(case['order_date'])}, order {case['order_number']}; the goods were promised for {_day(order.get('promised_by'))}. "
+            f"Case {case['case_id']} runs on {case['programme']['id']}, version {case['programme']['version']}."
+        )
+        return [
+            Text("\nOne case, told from its beginning", style="bold"),
+            Padding(opening, (0, 0, 1, 2)),
+            Padding(self._events(), (0, 0, 0, 2)),
+            Text("\nThe money of this order", style="bold"),
+            Padding(self._ledger(), (0, 0, 0, 2)),
+        ]
+
+    def _events(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(no_wrap=True, style="dim")
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for at, _, who, what in sorted(self._moments(), key=lambda moment: (moment[0], moment[1])):
+            table.add_row(_day(at), Text(who, style=_COLOURS.get(who, "")), what)
+        return table
+
+    def _moments(self) -> list[tuple[str, int, str, RenderableType]]:
+        moments: list[tuple[str, int, str, RenderableType]] = []
+        for event in self.history:
+            told = _told(event)
+            if told is not None:
+                moments.append((event["at"], event["sequence"], event["actor"]["role"], told))
+        for number, mail in enumerate(self.mails):
+            text = Text.assemble("to ", mail["to"], ": ", (mail["subject"], "italic"))
+            moments.append((mail["sent_at"], 1_000 + number, "mail", text))
+        return moments
+
+    def _ledger(self) -> RenderableType:
+        ledger = self.order["ledger"]
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for entry in ledger["entries"]:
+            confirmed = f", confirmed by {entry['confirmed_by']}" if entry.get("confirmed_by") else ""
+            table.add_row(_day(entry["at"]), entry["kind"], _money(entry["amount"]), f"by the {entry['executor']}{confirmed}")
+        sums = ", ".join(f"{name} {_money(ledger[name])}" for name in ("paid", "reserved", "executed", "refundable"))
+        return Group(table, sums)
+
+
+_COLOURS = {"buyer": "green", "merchant": "blue", "platform": "magenta", "mail": "dim", "system": "yellow"}
+_REASONS = {"not_received": "the goods have not arrived", "no_refund": "the refund has not arrived", "other": "another problem"}
+
+
+def _told(event: Mapping[str, Any]) -> str | None:
+    """An event of a case in words; None for what is not worth a line here."""
+    data = event.get("data") or {}
+    match event["type"]:
+        case "case.opened":
+            report = data["report"]
+            words = f": “{report['text']}”" if report.get("text") else ""
+            return f"reports: {_REASONS.get(report['reason'], report['reason'])}{words}. {_asked(data)}"
+        case "case.moved":
+            return f"{_action(data)} {_asked(data)}".strip()
+        case "case.message-posted" if not data["message"].get("internal"):
+            return f"writes: “{data['message']['text']}”"
+        case "case.fact-attached":
+            return f"the parcel's record says: {data['fact']['kind']}"
+        case "case.reminder-given":
+            return f"the {data['deadline']['party']} is reminded: due by {_day(data['deadline']['due_at'])}"
+        case _:
+            return None
+
+
+def _action(data: Mapping[str, Any]) -> str:
+    fields, change = data.get("fields") or {}, data.get("change") or {}
+    answer, outcome = change.get("answer"), change.get("outcome")
+    message = fields.get("message") or (data.get("message") or {}).get("text")
+    words = f": “{message}”" if message else "."
+    ended = f" The case ends: {outcome}." if outcome else ""
+    if data["action"] == "silence":
+        return f"nobody answered in time: {data.get('kind_of_deadline', '').replace('_', ' ')} has passed.{ended}"
+    if answer is not None:
+        amount = f" ({_money(answer['refund_amount'])})" if answer.get("refund_amount") else ""
+        return f"answers “{answer['refund'].replace('_', ' ')}”{amount}{words}{ended}"
+    choice = fields.get("reaction") or fields.get("outcome") or ""
+    return f"{data['action'].replace('_', ' ')} {choice.replace('_', ' ')}".strip() + words + ended
+
+
+def _asked(data: Mapping[str, Any]) -> str:
+    """Who is asked for what until when, and what silence would mean."""
+    deadlines = [
+        deadline for deadline in (data.get("change") or {}).get("deadlines_set") or () if deadline["party"] != "platform"
+    ]
+    if not deadlines:
+        return ""
+    first = deadlines[0]
+    silence = first["on_silence"]
+    then = silence.get("outcome") or silence.get("state") or "no change"
+    return f"→ the {first['party']} has until {_day(first['due_at'])}; silence: {then.replace('_', ' ')} ({first['rule']})."
+
+
+def _name(case: Mapping[str, Any]) -> str:
+    return case["buyer"].get("name") or case["buyer"]["email"]
+
+
+def _money(amount: Mapping[str, str]) -> str:
+    return f"{amount['amount']} {amount['currency']}"
+
+
+def _day(moment: str | None) -> str:
+    return "no day" if moment is None else moment[:16].replace("T", " ")
+
+
+async def _story(api: Api, sandbox: Sandbox, case_ids: Sequence[str]) -> _Story | None:
+    """The case worth telling: closed, with money, and with the most different things that happened."""
+    key = sandbox.keys.platform
+
+    async def read(path: str, **query: Any) -> Any:
+        answer = await api.get(key, path, **query)
+        if not answer.well:
+            raise PlayError(f"{path}: {answer.problem}")
+        return answer.json()
+
+    async def weight(case_id: str) -> tuple[int, str]:
+        items = (await read(f"/v1/cases/{case_id}/history", limit=_PAGE))["items"]
+        kinds = Counter(f"{item['type']}{(item.get('data') or {}).get('action', '')}" for item in items)
+        roles = {item["actor"]["role"] for item in items}
+        money = any(((item.get("data") or {}).get("change") or {}).get("ledger") for item in items)
+        return len(kinds) + 2 * len(roles) + 3 * money - max(0, len(items) - 14), case_id
+
+    if not case_ids:
+        return None
+    weights = await asyncio.gather(*(weight(case_id) for case_id in case_ids[:60]))
+    _, best = max(weights)
+    case = await read(f"/v1/cases/{best}")
+    order, messages, history, mails = await asyncio.gather(
+        read(f"/v1/orders/{case['order_id']}"),
+        read(f"/v1/cases/{best}/messages", limit=_PAGE),
+        read(f"/v1/cases/{best}/history", limit=_PAGE),
+        read("/v1/sandbox/mails", case_id=best, limit=_PAGE),
+    )
+    return _Story(case, order, messages["items"], history["items"], mails["items"])
+
+
+def _keep(sandbox: Sandbox) -> None:
+    """Serve until Ctrl-C."""
+    stops = Stops()
+    stops.armed = True
+    to_stderr(f"\nit keeps running at {sandbox.urls[0]}; the keys are in {sandbox.data}/ready.json; Ctrl-C stops everything")
+    stops.asked.wait()
+
+
+def _say_where_to_look(data: Path, kept: bool) -> None:
+    lines = [
+        "",
+        "Where to look next",
+        f"  recourse verify --data {data}      checks every order, case, sum, mail and hash chain of this run",
+        f"  ls {data}/logs      what each service said",
+    ]
+    if not kept:
+        lines.append("  recourse demo --keep      the same, and it keeps serving: the API at /v1, its description at /schema")
+    lines.append("  recourse up --sandbox      an empty sandbox of your own; docs/ says what to do with it")
+    for line in lines:
+        typer.echo(line)
