@@ -15,10 +15,10 @@ import sqlite3
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.message import EmailMessage, Message
-from email.parser import BytesHeaderParser, BytesParser
+from email.message import EmailMessage
+from email.parser import BytesParser
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,18 +91,24 @@ def _text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
-def _sent_at(head: Message, arrived_at: str) -> str:
+_HEADERS = re.compile(
+    rb"^(message-id|date|x-recourse-(?:kind|order|case|sent-at)):[ \t]*(?:\r?\n[ \t]+)?([^\r\n]*)", re.IGNORECASE | re.MULTILINE
+)
+
+
+def _headers(content: bytes) -> dict[str, str]:
+    """The headers that a mail is found by, with small names. Parsing all of a mail can wait until somebody reads it."""
+    head = content.partition(b"\r\n\r\n")[0]
+    return {name.decode().lower(): value.decode(errors="replace").strip() for name, value in _HEADERS.findall(head)}
+
+
+def _sent_at(head: Mapping[str, str], arrived_at: str) -> str:
     """When the sender's clock says it was sent: in milliseconds from our own header, else from Date."""
-    if own := _header(head, "X-Recourse-Sent-At"):
-        return own
+    if "x-recourse-sent-at" in head:
+        return head["x-recourse-sent-at"]
     with contextlib.suppress(TypeError, ValueError):
-        return _text(parsedate_to_datetime(_header(head, "Date") or ""))
+        return _text(parsedate_to_datetime(head.get("date", "")))
     return arrived_at
-
-
-def _header(head: Message, name: str) -> str | None:
-    value = head[name]  # a Header object where the bytes are no ASCII
-    return None if value is None else str(value)
 
 
 def _id_text(mail_id: int) -> str:
@@ -232,7 +238,6 @@ class Mailsink:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self._arrived: list[tuple[list[Row], asyncio.Future[None]]] = []
-        self._heads = BytesHeaderParser()
 
     async def serve(self, port: int) -> asyncio.Server:
         """Listen on loopback. Raises OSError where the port is taken."""
@@ -265,11 +270,14 @@ class Mailsink:
         content = envelope.content
         if not isinstance(content, bytes):
             return "554 5.6.0 no content"
-        head = self._heads.parsebytes(content)
+        head = _headers(content)
         arrived_at = _text(datetime.now(UTC))
-        message_id = _header(head, "Message-ID") or f"<{zlib.crc32(content):08x}.{arrived_at}@{NAME}>"
-        kind = _header(head, "X-Recourse-Kind") or "other"
-        order_id, case_id = _header(head, "X-Recourse-Order"), _header(head, "X-Recourse-Case")
+        message_id = head.get("message-id") or f"<{zlib.crc32(content):08x}.{arrived_at}@{NAME}>"
+        kind, order_id, case_id = (
+            head.get("x-recourse-kind", "other"),
+            head.get("x-recourse-order"),
+            head.get("x-recourse-case"),
+        )
         sent_at = _sent_at(head, arrived_at)
         packed = zlib.compress(content, 1)
         rows: list[Row] = [

@@ -37,7 +37,6 @@ class Words:
     rows: list[tuple[str, str]] = field(default_factory=list)
     contact_title: str = ""
     contact: list[tuple[str, str, str | None]] = field(default_factory=list)
-    button_help: str = ""
     closing: list[str] = field(default_factory=list)
 
 
@@ -119,7 +118,6 @@ def words_of(letter: Letter, merchant: Merchant, speak: Language, platform: str,
     if letter.case is not None:
         _ask(words, tell)
     words.rows = _rows(tell)
-    words.button_help = speak._("If the button does not work, open this address:")
     words.contact_title = speak._("How to reach {shop}", shop=merchant.name)
     words.contact = _contact(tell)
     words.closing = _closing(tell)

@@ -107,27 +107,24 @@ async def test_an_address_that_bounces_is_refused_from_then_on(mailbox: Mailbox,
         web.server_close()
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("/mails?limit=0", None, 422),
-        ("/mails?limit=x", None, 422),
-        ("/mails?after=y", None, 422),
-        ("/nothing", None, 404),
-        ("/nothing", {}, 404),
-        ("/bounces", {}, 422),
-        ("/bounces", [], 422),
-        ("/bounces", {"email": 7}, 422),
-    ],
-)
-def test_requests_that_make_no_sense_are_told_so(mailbox: Mailbox, path: str, body: Any, status: int) -> None:
+def test_requests_that_make_no_sense_are_told_so(mailbox: Mailbox) -> None:
     port = free_port()
     web = serve_http(mailbox, port)
     try:
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            get(port, path, body)
-        assert refused.value.code == status
-        assert json.load(refused.value)["detail"]
+        for path, body, status in (
+            ("/mails?limit=0", None, 422),
+            ("/mails?limit=x", None, 422),
+            ("/mails?after=y", None, 422),
+            ("/nothing", None, 404),
+            ("/nothing", {}, 404),
+            ("/bounces", {}, 422),
+            ("/bounces", [], 422),
+            ("/bounces", {"email": 7}, 422),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                get(port, path, body)
+            assert refused.value.code == status, path
+            assert json.load(refused.value)["detail"]
         assert get(port, "/health") == {"status": "ok"}
     finally:
         web.shutdown()
