@@ -112,7 +112,7 @@ class _Story:
         case, order = self.case, self.order
         opening = (
             f"{_name(case)} bought at {order['merchant_name']} for {_money(case['order_amount'])} on "
-            f"{_day(case['order_date'])}, order {case['order_number']}; the goods were promised for {_day(order.get('promised_by'))}. "
+            f"{_day(case['order_date'])}, order {case['order_number']}; promised for {_day(order.get('promised_by'))}. "
             f"Case {case['case_id']} runs on {case['programme']['id']}, version {case['programme']['version']}."
         )
         return [

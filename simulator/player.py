@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from contracts.base import format_moment, parse_moment
@@ -185,6 +185,7 @@ class Player:
         self._known_merchants: set[str] = set()
         self._runs = [_Run(order, temper_of(order, seed)) for order in batch.orders]
         self._by_case: dict[str, _Run] = {}
+        self._agenda: Agenda[_Entry] = Agenda(datetime.fromtimestamp(0, UTC))
         self._reports = 0
         self._moves = 0
         self.played = Played(lines=batch.lines, skipped=list(batch.skipped))
@@ -198,7 +199,7 @@ class Player:
             first = min(run.order.placed_at for run in self._runs)
             now = await self._advance(max(now, first.replace(hour=0, minute=0, second=0, microsecond=0)))
         played.began_at = now
-        self._agenda: Agenda[_Entry] = Agenda(now)
+        self._agenda = Agenda(now)
         for run in self._runs:
             self._agenda.add(run.order.placed_at, _Register(run))
         horizon = max((run.order.protected_until for run in self._runs), default=now) + _DAY
