@@ -381,7 +381,7 @@ class ProcessingLoop(Generic[S]):
         kind = emission.message.kind
         return encode(
             Envelope(
-                id=emission.id or str(derived(cause.envelope.id, self.handler.service, kind, str(number))),
+                id=emission.id or derived(cause.envelope.id, self.handler.service, kind, str(number)),
                 source=self.handler.service,
                 key=emission.key or cause.envelope.key,
                 time=emission.time,
@@ -418,18 +418,27 @@ class ProcessingLoop(Generic[S]):
         if plan.failed_at is None:
             return
         failed = records[plan.failed_at :]
-        self._note_health(0, 1)
         # A replay that failed again is parked as it was, and what was replayed behind it too.
         await self._park(
             [(inbound, plan.failure if inbound is failed[0] else BEHIND) for inbound in failed if inbound.replay_of is None],
             raw_of,
             ownership,
         )
+        self._note_failed()
 
     def _note_health(self, good: int, bad: int) -> None:
-        """Stop where more than half of the last 1,000 records (from 200 on) could not be handled."""
         self._recent += [False] * min(good, 1_000) + [True] * min(bad, 1_000)
         del self._recent[:-1_000]
+        self._assert_healthy()
+
+    def _note_failed(self) -> None:
+        """A record that was counted as good when it was decoded could not be handled."""
+        if False in self._recent:
+            self._recent[len(self._recent) - 1 - self._recent[::-1].index(False)] = True
+        self._assert_healthy()
+
+    def _assert_healthy(self) -> None:
+        """Stop where more than half of the last 1,000 records (from 200 on) could not be handled."""
         if len(self._recent) >= 200 and sum(self._recent) * 2 > len(self._recent):
             raise TooMuchPoison(
                 f"{sum(self._recent)} of the last {len(self._recent)} records could not be handled; see `recourse dlq list`"
