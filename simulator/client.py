@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-__all__ = ["Answer", "Api", "GaveUp", "Upload"]
+__all__ = ["Answer", "Api", "GaveUp", "Upload", "described"]
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
@@ -45,8 +45,13 @@ class Answer:
             content = None
         if not isinstance(content, dict):
             return f"{self.status} {self.body[:200]!r}"
-        errors = "; ".join(f"{error.get('pointer')}: {error.get('detail')}" for error in content.get("errors") or ())
-        return f"{self.status} {content.get('type')}: {content.get('detail')} {errors}".strip()
+        return f"{self.status} {described(content)}"
+
+
+def described(problem: Mapping[str, Any]) -> str:
+    """A problem in one line: its type, what to do, and the places that are wrong."""
+    errors = "; ".join(f"{error.get('pointer')}: {error.get('detail')}" for error in problem.get("errors") or ())
+    return f"{problem.get('type')}: {problem.get('detail')} {errors}".strip()
 
 
 @dataclass(frozen=True, slots=True)

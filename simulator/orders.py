@@ -42,8 +42,8 @@ class PlayedMerchant:
     protection_days: int | None = None
     protected: bool = True
 
-    def profile(self, certified_at: datetime) -> dict[str, Any]:
-        """The body of `PUT /v1/merchants/{merchant_id}`."""
+    def profile(self, certified_at: datetime | None) -> dict[str, Any]:
+        """The body of `PUT /v1/merchants/{merchant_id}`; certified, and with its seal live, from a moment on or not yet."""
         domain = f"{self.merchant_id[:24]}.merchants.example"
         body: dict[str, Any] = {
             "name": self.name,
@@ -54,7 +54,7 @@ class PlayedMerchant:
             "notify": [{"kind": "new_case", "email": f"cases@{domain}"}, {"kind": "all", "email": f"desk@{domain}"}],
             "service_contact": {"email": f"service@{domain}"},
         }
-        if self.protected:
+        if certified_at is not None:
             body |= {"certified_at": format_moment(certified_at), "seal_live_at": format_moment(certified_at)}
         if self.protection_days is not None:
             body["protection_days"] = self.protection_days

@@ -28,7 +28,7 @@ from simulator.behaviour import (
     report_of,
     temper_of,
 )
-from simulator.client import Answer, Api, Upload
+from simulator.client import Answer, Api, Upload, described
 from simulator.orders import Batch, PlayedFact, PlayedMerchant, PlayedOrder, Skipped
 
 __all__ = ["Keys", "PlayError", "Played", "Player", "Progress", "shifted"]
@@ -251,7 +251,7 @@ class Player:
             results = await self._api.lines(self._keys.partner, "/v1/order-imports", bodies)
             for run, result in zip(chunk, results, strict=True):
                 if result.get("status") not in (200, 201):
-                    why = (result.get("problem") or {}).get("detail", "the platform refused it")
+                    why = described(result.get("problem") or {})
                     self.played.skipped.append(Skipped(run.order.line, f"{run.order.key}: {why}"))
                     continue
                 run.order_id = result["order_id"]
@@ -267,9 +267,13 @@ class Player:
             self._agenda.add(plan.at, _Report(run, plan), by=plan.by)
 
     async def _put_merchant(self, merchant: PlayedMerchant, now: datetime) -> None:
-        certified_at = (self.played.began_at or now) - _CERTIFIED_BEFORE
+        """The partner brings its merchant; the platform certifies it."""
         path = f"/v1/merchants/{merchant.merchant_id}"
-        _expect(await self._api.put(self._keys.platform, path, merchant.profile(certified_at)), f"PUT {path}")
+        if self._keys.partner != self._keys.platform:
+            _expect(await self._api.put(self._keys.partner, path, merchant.profile(None)), f"PUT {path}")
+        certified_at = (self.played.began_at or now) - _CERTIFIED_BEFORE if merchant.protected else None
+        if certified_at is not None or self._keys.partner == self._keys.platform:
+            _expect(await self._api.put(self._keys.platform, path, merchant.profile(certified_at)), f"PUT {path}")
 
     async def _record(self, entries: Sequence[_Fact]) -> None:
         for chunk in _chunks(entries):

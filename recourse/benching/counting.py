@@ -64,7 +64,7 @@ def merchants_for(orders: Sequence[PlayedOrder]) -> list[tuple[str, Record]]:
             merchant_key(merchant_id),
             PutMerchant(
                 merchant_id=merchant_id,
-                profile=MerchantProfile.model_validate(merchant.profile(certified_at)),
+                profile=MerchantProfile.model_validate(merchant.profile(certified_at if merchant.protected else None)),
                 actor=actor,
             ),
         )
