@@ -93,6 +93,12 @@ async def pages_kept(running: Running) -> list[Page]:
     return [Page.of(document) for document in await running.database("escalation")["pages"].find().to_list(None)]
 
 
+async def owners(running: Running) -> list[str]:
+    """Who owns the timers of each partition."""
+    cursors = await running.database("escalation")["cursors"].find().to_list(None)
+    return [cursor["owner"] for cursor in cursors]
+
+
 async def until_kept(running: Running, timers: int) -> None:
     async with asyncio.timeout(20):
         while sum(len(page.timers) for page in await pages_kept(running)) < timers:  # noqa: ASYNC110
@@ -144,14 +150,15 @@ async def test_a_timer_that_comes_late_fires_at_once(running: Running, commands:
 async def test_two_instances_split_the_timers_and_one_takes_over(running: Running, commands: Reader) -> None:
     running.start(serve, "escalation-1")
     running.start(serve, "escalation-2")
+    async with asyncio.timeout(20):
+        while len(set(await owners(running))) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     orders = [registered(number, 1 + number / 24) for number in range(200)]
     await running.send(INTAKE_EVENTS, *orders)
     await until_kept(running, 200)
     await running.tick(AT + timedelta(days=5))
     await commands.until(lambda all_: len(check_ins(all_)) == 97)
-    database = running.database("escalation")
-    owners = {cursor["owner"] for cursor in await database["cursors"].find().to_list(None)}
-    assert len(owners) == 2
+    assert len(set(await owners(running))) == 2
     await running.stop("escalation-2")
     await running.tick(AT + timedelta(days=30))
     told = await commands.until(lambda all_: len(check_ins(all_)) == 200)
