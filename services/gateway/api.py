@@ -7,7 +7,22 @@ from services.gateway.context import Gateway
 from services.gateway.principals import Principal
 from services.gateway.problems import on_error
 from services.gateway.requests import AnyRequest
-from services.gateway.resources import cases, facts, merchants, orders, outcomes, problems, reports, sandbox
+from services.gateway.resources import (
+    cases,
+    evidence,
+    facts,
+    history,
+    imports,
+    links,
+    merchants,
+    messages,
+    orders,
+    outcomes,
+    problems,
+    programmes,
+    reports,
+    sandbox,
+)
 
 __all__ = ["create_app"]
 
@@ -21,7 +36,21 @@ def create_app(gateway: Gateway) -> Litestar:
     def the_gateway() -> Gateway:
         return gateway
 
-    modules = [merchants, orders, facts, reports, cases, outcomes, problems]
+    modules = [
+        merchants,
+        orders,
+        imports,
+        facts,
+        links,
+        reports,
+        cases,
+        messages,
+        history,
+        evidence,
+        programmes,
+        outcomes,
+        problems,
+    ]
     if gateway.sandbox is not None:
         modules.append(sandbox)
     return Litestar(

@@ -80,13 +80,15 @@ class Commands:
         return outcome
 
     async def ask_many(
-        self, topic: Topic, commands: Sequence[tuple[str, str, Message]], timeout_s: float
+        self, topic: Topic, commands: Sequence[tuple[str, str, Message]], timeout_s: float, turn: asyncio.Lock
     ) -> dict[str, Document]:
-        """Publish (command id, key, message) each and return the outcomes that are there in time, refusals included."""
+        """Publish (command id, key, message) each and return the outcomes that are there in time, refusals included. Those who
+        share `turn` publish one after the other."""
         at = self._clock.now()
         records = [(topic.name, self.record(key, message, command_id, at)) for command_id, key, message in commands]
         with self._waiting.expect(command_id for command_id, _, _ in commands) as expected:
-            await self.publish(records)
+            async with turn:
+                await self.publish(records)
             return await expected.outcomes(timeout_s)
 
     async def promise(self, principal: Principal, promised: Promised) -> Answer:

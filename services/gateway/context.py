@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from litestar import Response
+from litestar.di import NamedDependency
 
 from chassis.clock import Clock
 from chassis.settings import Settings
@@ -27,7 +28,7 @@ from services.gateway.requests import AnyRequest, idempotency_key, known_id, loc
 from services.gateway.sandbox import SandboxControl
 from services.gateway.store import EVIDENCE, MERCHANTS, ORDERS, Document, PointReads
 
-__all__ = ["Gateway"]
+__all__ = ["Caller", "Gateway", "TheGateway", "evidence_of"]
 
 _OWNERS_REMEMBERED = 20_000
 _SEEN_WITHIN_S = 2.0
@@ -176,4 +177,7 @@ def evidence_of(document: Document) -> Evidence:
     )
 
 
-__all__ += ["evidence_of"]
+TheGateway = NamedDependency[Gateway]
+"""What a route is given as `gateway`."""
+Caller = NamedDependency[Principal]
+"""What a route is given as `principal`; asking for it requires a key or link."""

@@ -6,7 +6,8 @@ lease runs, or takes over when it ran out, with the same command id: what was do
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -58,7 +59,7 @@ def _utc(moment: datetime, like: datetime) -> datetime:
 
 def command_id_of(principal: str, route: str, key: str) -> str:
     """The id of the command that a key stands for."""
-    return str(derived("command", principal, route, key))
+    return derived("command", principal, route, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,28 @@ class Idempotency:
             await self._keep(claimed, given, keep)
         return given
 
+    @asynccontextmanager
+    async def held(self, *, principal: str, route: str, key: str, content: bytes) -> AsyncIterator[str]:
+        """Hold a key while an answer is streamed; gives the command id that its parts derive theirs from. The answer is not
+        kept: doing it again gives it again. Raises 409, 422."""
+        claimed = await self._claim(principal, route, key, hashlib.sha256(content).hexdigest())
+        if isinstance(claimed, Answer):
+            raise reused_key()
+        renewing = asyncio.create_task(self._renew(claimed))
+        try:
+            yield claimed.command_id
+        except BaseException:
+            renewing.cancel()
+            await asyncio.shield(self._free(claimed))
+            raise
+        renewing.cancel()
+        await self._update(claimed, {"state": "done"})
+
+    async def _renew(self, claim: _Claim) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            await self._update(claim, {"leased_until": self._now() + timedelta(seconds=LEASE_S)})
+
     async def _claim(self, principal: str, route: str, key: str, fingerprint: str) -> _Claim | Answer:
         """Raises 409 for a running key, 422 for another body."""
         claim = _Claim(
@@ -141,13 +164,11 @@ class Idempotency:
 
     async def _leased(self, claim: _Claim, work: Work) -> Answer:
         """The work's answer; the lease is renewed for as long as it takes."""
-        task = asyncio.ensure_future(work(claim.command_id))
+        renewing = asyncio.create_task(self._renew(claim))
         try:
-            while not (await asyncio.wait([task], timeout=_RENEW_S))[0]:
-                await self._update(claim, {"leased_until": self._now() + timedelta(seconds=LEASE_S)})
-            return task.result()
+            return await work(claim.command_id)
         finally:
-            task.cancel()
+            renewing.cancel()
 
     async def _keep(self, claim: _Claim, given: Answer, keep: bool) -> None:
         changed: dict[str, Any] = {"state": "done"}

@@ -17,8 +17,10 @@ __all__ = [
     "EXPLAINED",
     "Explanation",
     "ProblemError",
+    "as_problem",
     "body_of",
     "explanation_page",
+    "field_error",
     "internal",
     "link_expired",
     "on_error",
@@ -154,7 +156,8 @@ def body_of(problem: Problem, instance: str) -> bytes:
     return orjson.dumps(body | problem.extra)
 
 
-def _as_problem(error: Exception) -> ProblemError:
+def as_problem(error: Exception) -> ProblemError:
+    """The problem that an error is to the client; what is our own mistake goes to the log."""
     match error:
         case ProblemError():
             return error
@@ -186,7 +189,7 @@ def _as_problem(error: Exception) -> ProblemError:
 
 def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's handler of every exception: the problem it is, never a stack trace."""
-    met = _as_problem(error)
+    met = as_problem(error)
     return Response(
         body_of(met.problem, request.url.path),
         status_code=met.problem.status,
@@ -325,6 +328,3 @@ def explanation_page(name: str) -> str:
 def field_error(pointer: str, detail: str) -> ProblemError:
     """422 with one pointer."""
     return ProblemError(Problem.invalid_input(FieldError(pointer=pointer, detail=detail)))
-
-
-__all__ += ["field_error"]

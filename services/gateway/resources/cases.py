@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from litestar import Response, get, post
+from litestar.params import FromPath
 from pydantic import ConfigDict, ValidationError
 
 from contracts.base import Model
@@ -16,7 +17,7 @@ from contracts.topics import CASES_COMMANDS
 from engine.decide import Refusal
 from engine.views import preview
 from services.gateway.answers import Answer, answer, listed, response_of, with_version
-from services.gateway.context import Gateway
+from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import Place, cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
 from services.gateway.lists import Filter, newest_first, scope_of
@@ -73,7 +74,7 @@ def _action_of(raw: bytes) -> ActionRequest:
     summary="A case, with what its caller can do now",
     opt=documented(answers={200: "The case."}),
 )
-async def get_case(request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str) -> Response[bytes]:
+async def get_case(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
     """For the platform, the merchant and its partner, and the bearer of a link of its order."""
     body = await gateway.case(principal, case_id)
     return response_of(_answered(request, gateway, principal, body, case_id))
@@ -94,7 +95,7 @@ def _answered(request: AnyRequest, gateway: Gateway, principal: Principal, body:
         answers={200: "The case as it then is.", 409: "action-not-allowed", 412: "version-mismatch"},
     ),
 )
-async def act_on_case(request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str) -> Response[bytes]:
+async def act_on_case(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
     """`{"action": "answer", …its fields}`; the case's `allowed_actions` list what is open to the caller."""
     raw = await json_body(request)
 
@@ -160,7 +161,9 @@ async def _command(
         answers={200: "{state, turn, outcome, deadlines, money, messages, payout, protection} as they would be."},
     ),
 )
-async def preview_action(request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str) -> Response[bytes]:
+async def preview_action(
+    request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]
+) -> Response[bytes]:
     """Refused exactly as the action would be."""
     raw = await json_body(request)
 
@@ -198,7 +201,7 @@ async def preview_action(request: AnyRequest, gateway: Gateway, principal: Princ
         answers={200: "{items, next}"},
     ),
 )
-async def list_cases(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+async def list_cases(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """Those that the caller may see."""
     given = query(request)
     limit = whole_number("limit", given.get("limit"), 50, 1, 200)

@@ -3,13 +3,13 @@
 from typing import Any
 
 from litestar import Response, post
+from litestar.params import FromPath
 
 from contracts.orders import FactContent, RecordFact
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer
-from services.gateway.context import Gateway
+from services.gateway.context import Caller, TheGateway
 from services.gateway.documented import documented
-from services.gateway.principals import Principal
 from services.gateway.projector import Body
 from services.gateway.requests import AnyRequest, json_body, known_id, parsed, preference
 
@@ -25,7 +25,7 @@ __all__ = ["routes"]
         answers={201: "The fact, with source and time.", 200: "The fact, which its `external_id` had brought before."},
     ),
 )
-async def record_fact(request: AnyRequest, gateway: Gateway, principal: Principal, order_id: str) -> Response[bytes]:
+async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
     """From the partner, merchant or platform; it is attached to every case of the order."""
     raw = await json_body(request)
     known_id("ord", order_id, "order")

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from litestar import Response, delete, get, post, put
+from litestar.params import FromPath
 from pydantic import Field
 
 from contracts.base import Model, format_moment
@@ -11,9 +12,9 @@ from contracts.orders import MerchantChanged, MerchantProfile, PutMerchant
 from contracts.problems import Problem
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer, response_of, with_version
-from services.gateway.context import Gateway
+from services.gateway.context import Caller, TheGateway
 from services.gateway.documented import documented
-from services.gateway.principals import Principal, key_digest, new_key
+from services.gateway.principals import key_digest, new_key
 from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.representations import merchant_shown
 from services.gateway.requests import MERCHANT_ID, AnyRequest, json_body, parsed, preference
@@ -35,7 +36,9 @@ class KeyRequest(Model):
     summary="A merchant and what it has agreed",
     opt=documented(answers={200: "The merchant."}),
 )
-async def get_merchant(request: AnyRequest, gateway: Gateway, principal: Principal, merchant_id: str) -> Response[bytes]:
+async def get_merchant(
+    request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
+) -> Response[bytes]:
     """For the platform, the partner that created it and the merchant's own keys."""
     return response_of(with_version(200, merchant_shown(await gateway.merchant(principal, merchant_id))))
 
@@ -46,7 +49,9 @@ async def get_merchant(request: AnyRequest, gateway: Gateway, principal: Princip
     summary="Create a merchant or replace what it has agreed",
     opt=documented(body=MerchantProfile, answers={200: "The merchant as it now is.", 201: "The merchant was created."}),
 )
-async def put_merchant(request: AnyRequest, gateway: Gateway, principal: Principal, merchant_id: str) -> Response[bytes]:
+async def put_merchant(
+    request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
+) -> Response[bytes]:
     """For the platform and the partner that created it. Only the platform sets `certified_at` and `seal_live_at` (BP-02)."""
     principal.require("platform", "partner")
     if not MERCHANT_ID.fullmatch(merchant_id):
@@ -74,7 +79,9 @@ async def put_merchant(request: AnyRequest, gateway: Gateway, principal: Princip
     summary="A new key of a merchant, shown once",
     opt=documented(body=KeyRequest, answers={201: "{key_id, key}: the key is not kept and not shown again."}),
 )
-async def create_key(request: AnyRequest, gateway: Gateway, principal: Principal, merchant_id: str) -> Response[bytes]:
+async def create_key(
+    request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
+) -> Response[bytes]:
     """For the platform, the partner that created the merchant, and the merchant itself."""
     raw = await json_body(request)
 
@@ -109,8 +116,8 @@ async def create_key(request: AnyRequest, gateway: Gateway, principal: Principal
     opt=documented(answers={204: "The key opens nothing any more."}),
 )
 async def revoke_key(
-    request: AnyRequest, gateway: Gateway, principal: Principal, merchant_id: str, key_id: str
-) -> Response[bytes]:
+    request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], key_id: FromPath[str]
+) -> Response[None]:
     """At once, in every process. Revoking it again changes nothing."""
     principal.require("platform", "partner", "merchant")
     await gateway.merchant(principal, merchant_id)
@@ -119,7 +126,7 @@ async def revoke_key(
     )
     if not revoked.matched_count:
         raise ProblemError(Problem.not_found("key"))
-    return Response(b"", status_code=204)
+    return Response(None, status_code=204)
 
 
 routes = (get_merchant, put_merchant, create_key, revoke_key)

@@ -3,13 +3,14 @@
 from typing import Annotated, Any
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from pydantic import Field
 
 from contracts.ids import order_id_of
 from contracts.orders import FactContent, OrderContent, RegisterOrder
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, listed, response_of, with_version
-from services.gateway.context import Gateway
+from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
 from services.gateway.lists import Filter, before, newest_first, scope_of
@@ -46,7 +47,7 @@ def registration(wanted: OrderRequest, principal: Principal) -> tuple[str, Regis
         answers={201: "The order.", 200: "The order, which was registered before with this content.", 409: "order-exists"},
     ),
 )
-async def register_order(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+async def register_order(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """Once by merchant and order number. For the platform and the merchant's partner."""
     raw = await json_body(request)
 
@@ -69,7 +70,7 @@ async def register_order(request: AnyRequest, gateway: Gateway, principal: Princ
     summary="An order with protection, payout, ledger, facts and cases",
     opt=documented(answers={200: "The order."}),
 )
-async def get_order(request: AnyRequest, gateway: Gateway, principal: Principal, order_id: str) -> Response[bytes]:
+async def get_order(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
     """For the platform, the merchant and its partner, and the bearer of a link of the order."""
     known_id("ord", order_id, "order")
     body = await gateway.order(principal, order_id)
@@ -90,7 +91,7 @@ async def get_order(request: AnyRequest, gateway: Gateway, principal: Principal,
         answers={200: "{items, next}"},
     ),
 )
-async def list_orders(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+async def list_orders(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """Those that the caller may see."""
     given = query(request)
     limit = whole_number("limit", given.get("limit"), 50, 1, 200)

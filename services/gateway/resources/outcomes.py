@@ -1,11 +1,11 @@
 """Commands that were promised: what became of them."""
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from services.gateway.answers import answer, response_of
-from services.gateway.context import Gateway
+from services.gateway.context import Caller, TheGateway
 from services.gateway.documented import documented
-from services.gateway.principals import Principal
 from services.gateway.requests import AnyRequest
 
 __all__ = ["routes"]
@@ -17,7 +17,9 @@ __all__ = ["routes"]
     summary="What became of a request that was answered with 202",
     opt=documented(answers={200: "{command_id, status: pending|done|refused, result: {href}, problem}"}),
 )
-async def get_command(request: AnyRequest, gateway: Gateway, principal: Principal, command_id: str) -> Response[bytes]:
+async def get_command(
+    request: AnyRequest, gateway: TheGateway, principal: Caller, command_id: FromPath[str]
+) -> Response[bytes]:
     """For whoever sent it, for 48 hours."""
     return response_of(answer(200, await gateway.commands.state(principal, command_id)))
 

@@ -1,6 +1,7 @@
 """The pages that problem types name."""
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from contracts.problems import Problem
 from services.gateway.documented import documented
@@ -17,7 +18,7 @@ __all__ = ["routes"]
     media_type="text/html",
     opt=documented(answers={200: "A page."}, public=True),
 )
-async def explain_problem(request: AnyRequest, name: str) -> Response[str]:
+async def explain_problem(request: AnyRequest, name: FromPath[str]) -> Response[str]:
     """Open to everybody."""
     if name not in EXPLAINED:
         raise ProblemError(Problem.not_found("type of problem"))

@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from litestar import Response, post
+from litestar.params import FromPath
 from pydantic import Field
 
 from contracts.orders import ReportContent, SubmitReport
 from contracts.problems import Problem
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer
-from services.gateway.context import Gateway
+from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.documented import documented
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError
@@ -41,7 +42,9 @@ class ReportRequest(ReportContent):
         },
     ),
 )
-async def submit_report(request: AnyRequest, gateway: Gateway, principal: Principal, order_id: str) -> Response[bytes]:
+async def submit_report(
+    request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]
+) -> Response[bytes]:
     """By the buyer's link, or by the partner or the platform in the buyer's name."""
     raw = await json_body(request)
     known_id("ord", order_id, "order")

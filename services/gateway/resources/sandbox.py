@@ -12,7 +12,7 @@ from contracts.base import Duration, Model, Moment, parse_duration
 from contracts.orders import Email
 from contracts.problems import Problem
 from services.gateway.answers import Answer, answer, response_of
-from services.gateway.context import Gateway
+from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.documented import documented, query
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, field_error, unavailable, wrong_query
@@ -71,7 +71,7 @@ def _control(gateway: Gateway, principal: Principal) -> SandboxControl:
     summary="The sandbox's time",
     opt=documented(answers={200: "{now, status: advancing|ready}"}),
 )
-async def get_clock(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+async def get_clock(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """It stands still between moves. `ready`: all that the last move caused is done."""
     state = await _control(gateway, principal).state()
     return response_of(answer(200, state.shown()))
@@ -91,7 +91,7 @@ async def get_clock(request: AnyRequest, gateway: Gateway, principal: Principal)
         },
     ),
 )
-async def move_clock(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+async def move_clock(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """Forward only. Moves asked for at the same time are made one after the other."""
     control = _control(gateway, principal)
     raw = await json_body(request)
@@ -119,7 +119,7 @@ async def move_clock(request: AnyRequest, gateway: Gateway, principal: Principal
         answers={200: "{items: [{mail_id, kind, to, subject, text, html, sent_at, links}], next}"},
     ),
 )
-async def list_mails(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+async def list_mails(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """What the sandbox's mail server took by SMTP."""
     _control(gateway, principal)
     return response_of(answer(200, await _mail_server(gateway, "GET", "/mails", params=query(request))))
@@ -131,7 +131,7 @@ async def list_mails(request: AnyRequest, gateway: Gateway, principal: Principal
     summary="Let an address refuse its mails from now on",
     opt=documented(body=Bounce, answers={201: "{email}"}),
 )
-async def declare_bounce(request: AnyRequest, gateway: Gateway, principal: Principal) -> Response[bytes]:
+async def declare_bounce(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """The mail server answers 550 for it."""
     _control(gateway, principal)
     raw = await json_body(request)

@@ -1,0 +1,131 @@
+"""Links for buyers: made for an order confirmation, or mailed to whoever asks with the right address (NX-15)."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from litestar import Response, post
+from litestar.params import FromPath
+from pydantic import AfterValidator, Field
+
+from contracts.base import Duration, Model, format_moment, parse_duration
+from contracts.capability import Capability, mint
+from contracts.envelope import Envelope, encode
+from contracts.ids import derived
+from contracts.notices import SendLink
+from contracts.orders import Code, Email
+from contracts.topics import NOTIFICATIONS_COMMANDS
+from services.gateway.answers import Answer, answer, response_of
+from services.gateway.context import Caller, Gateway, TheGateway
+from services.gateway.documented import documented
+from services.gateway.principals import acts_until
+from services.gateway.requests import AnyRequest, json_body, known_id, parsed
+from services.gateway.store import ORDERS, wall_clock
+
+__all__ = ["routes"]
+
+_LONGEST = timedelta(days=3660)
+_MOST_ORDERS = 10
+_ONE_MAIL_PER_S = 600
+
+
+def _some_time(text: str) -> str:
+    if not timedelta(0) < parse_duration(text) <= _LONGEST:
+        raise ValueError("more than nothing and at most ten years")
+    return text
+
+
+class LinkRequest(Model):
+    """A link for the order's buyer; without `expires_in` it acts until 60 days after the protection's end."""
+
+    for_: Annotated[Literal["buyer"], Field(alias="for")]
+    expires_in: Annotated[Duration, AfterValidator(_some_time)] | None = None
+
+
+class LinkMail(Model):
+    """A buyer who has lost the link."""
+
+    order_number: Code
+    email: Annotated[Email, Field(max_length=254)]
+
+
+@post(
+    "/v1/orders/{order_id:str}/links",
+    operation_id="createLink",
+    summary="A link with which the buyer reads and acts, for the order confirmation",
+    opt=documented(body=LinkRequest, answers={201: "{url, token, expires_at}"}),
+)
+async def create_link(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
+    """For the platform, the merchant and its partner."""
+    raw = await json_body(request)
+    known_id("ord", order_id, "order")
+
+    async def work(command_id: str) -> Answer:
+        body = await gateway.order(principal, order_id)
+        principal.require("platform", "partner", "merchant")
+        gateway.require_acting(principal, body)
+        wanted = parsed(LinkRequest, raw)
+        expires_at = None if wanted.expires_in is None else gateway.clock.now() + parse_duration(wanted.expires_in)
+        capability = Capability(
+            link_id=f"lnk_{derived('link', order_id, command_id)}",
+            order_id=order_id,
+            role="buyer",
+            expires_at=expires_at,
+        )
+        token = mint(gateway.settings.secret, capability)
+        until = acts_until(capability, body)
+        shown = {
+            "url": f"{gateway.settings.base_url}/l/{token}",
+            "token": token,
+            "expires_at": None if until is None else format_moment(until),
+        }
+        return answer(201, shown)
+
+    return await gateway.once(request, principal, raw, work)
+
+
+@post(
+    "/v1/link-requests",
+    operation_id="requestLink",
+    summary="Have the link of an order mailed to its buyer",
+    status_code=202,
+    opt=documented(
+        body=LinkMail, answers={202: "Always: nobody learns from the answer whether there is such an order."}, public=True
+    ),
+)
+async def request_link(request: AnyRequest, gateway: TheGateway) -> Response[bytes]:
+    """Open to everybody. The mail goes to the order's own address only, and once in ten minutes."""
+    wanted = parsed(LinkMail, await json_body(request))
+    await _mail(gateway, wanted)
+    return response_of(answer(202, {"status": "accepted"}))
+
+
+async def _mail(gateway: Gateway, wanted: LinkMail) -> None:
+    cursor = gateway.database[ORDERS].find({"body.order.order_number": wanted.order_number}, {"body.order": 1})
+    found = await cursor.limit(1_000).to_list(None)
+    orders = [document["body"]["order"] for document in found]
+    mine = [order for order in orders if order["buyer"]["email"].casefold() == wanted.email.casefold()]
+    now = gateway.clock.now()
+    window = str(int(wall_clock().timestamp()) // _ONE_MAIL_PER_S)
+    envelopes = [
+        Envelope(
+            id=derived("link-request", order["order_id"], window),
+            source="gateway",
+            key=order["order_id"],
+            time=now,
+            message=SendLink(
+                order_id=order["order_id"],
+                order_number=order["order_number"],
+                merchant_id=order["merchant_id"],
+                merchant_name=order["merchant_name"],
+                email=order["buyer"]["email"],
+                name=order["buyer"]["name"],
+                locale=order["buyer"]["locale"] or order["merchant_locale"],
+            ),
+        )
+        for order in mine[:_MOST_ORDERS]
+    ]
+    if envelopes:
+        await gateway.commands.publish([(NOTIFICATIONS_COMMANDS.name, encode(envelope)) for envelope in envelopes])
+
+
+routes = (create_link, request_link)

@@ -1,0 +1,95 @@
+"""The thread of a case: three parties, everyone may write at any time (RD-05, BP-21)."""
+
+from typing import Annotated, Any
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from pydantic import Field
+
+from contracts.base import Model
+from contracts.cases import PostMessage
+from contracts.ids import order_of
+from contracts.problems import Problem
+from contracts.topics import CASES_COMMANDS
+from services.gateway.answers import Answer, answer, listed, response_of
+from services.gateway.context import Caller, Gateway, TheGateway
+from services.gateway.cursors import cursor, place_of, whole_number
+from services.gateway.documented import PAGED, documented, query
+from services.gateway.principals import Principal
+from services.gateway.problems import ProblemError
+from services.gateway.representations import message_shown
+from services.gateway.requests import AnyRequest, json_body, parsed, preference
+from services.gateway.resources.reports import EvidenceIds
+from services.gateway.store import MESSAGES
+
+__all__ = ["MessageRequest", "routes", "thread", "write"]
+
+
+class MessageRequest(Model):
+    """A message to the other parties of a case."""
+
+    text: Annotated[str, Field(min_length=1, max_length=10_000)]
+    evidence: EvidenceIds = ()
+
+
+@get(
+    "/v1/cases/{case_id:str}/messages",
+    operation_id="listMessages",
+    summary="The thread of a case, oldest first",
+    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+)
+async def list_messages(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
+    """Internal remarks are shown to their own side and the platform only."""
+    given = query(request)
+    limit = whole_number("limit", given.get("limit"), 50, 1, 200)
+    place = place_of(given.get("cursor"), int)
+    await gateway.case(principal, case_id)
+    found = await thread(gateway, principal, case_id, after=0 if place is None else int(place[0]), limit=limit + 1)
+    more = cursor([found[limit - 1]["order_sequence"]]) if len(found) > limit else None
+    return response_of(listed([message_shown(message) for message in found[:limit]], more))
+
+
+async def thread(
+    gateway: Gateway, principal: Principal, case_id: str, *, after: int = 0, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """The messages of a case that the caller may read, oldest first, from after an `order_sequence` on."""
+    wanted = {"case_id": case_id, "order_sequence": {"$gt": after}, "visible_to": principal.reads_as}
+    found = gateway.database[MESSAGES].find(wanted).sort([("order_sequence", 1)])
+    return await (found if limit is None else found.limit(limit)).to_list(None)
+
+
+@post(
+    "/v1/cases/{case_id:str}/messages",
+    operation_id="postMessage",
+    summary="Write in the thread of a case",
+    opt=documented(body=MessageRequest, answers={201: "The message."}),
+)
+async def post_message(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
+    """The other parties are told by mail."""
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        await gateway.case(principal, case_id)
+        return await write(request, gateway, principal, case_id, parsed(MessageRequest, raw), command_id)
+
+    return await gateway.once(request, principal, raw, work)
+
+
+async def write(
+    request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str, wanted: MessageRequest, command_id: str
+) -> Answer:
+    """Have a message posted."""
+    body = await gateway.case(principal, case_id)
+    gateway.require_acting(principal, body)
+    order_id = order_of(case_id)
+    evidence = await gateway.evidence(order_id, wanted.evidence)
+    command = PostMessage(case_id=case_id, text=wanted.text, evidence=evidence, actor=principal.actor())
+    outcome = await gateway.commands.ask(CASES_COMMANDS, order_id, command, command_id, preference(request))
+    message_id = outcome.get("message_id")
+    message = None if message_id is None else await gateway.database[MESSAGES].find_one({"_id": message_id})
+    if message is None:
+        raise ProblemError(Problem.not_found("message"))
+    return answer(201, message_shown(message))
+
+
+routes = (list_messages, post_message)

@@ -1,0 +1,97 @@
+"""Programmes: their policies as data, and the state machines that they make (NX-02, NX-07)."""
+
+from typing import Any
+
+from litestar import Response, get
+from litestar.params import FromPath
+
+from contracts.base import format_moment
+from contracts.problems import Problem
+from engine.machine import state_machine
+from engine.programmes import Programme
+from services.gateway.answers import answer, listed, response_of
+from services.gateway.context import Caller, Gateway, TheGateway
+from services.gateway.cursors import whole_number
+from services.gateway.documented import documented, query
+from services.gateway.problems import ProblemError
+from services.gateway.requests import AnyRequest
+
+__all__ = ["routes"]
+
+_VERSION = {"version": "Another version than the one in force."}
+
+
+def _chosen(gateway: Gateway, name: str, version: str | None) -> Programme:
+    """The version asked for, else the one in force now. Raises 404."""
+    try:
+        if version is not None:
+            return gateway.programmes.get(name, whole_number("version", version, 1, 1, 1_000_000))
+        return gateway.programmes.in_force(name, gateway.clock.now())
+    except KeyError:
+        raise ProblemError(Problem.not_found("programme in this version")) from None
+
+
+def _shown(gateway: Gateway, programme: Programme) -> dict[str, Any]:
+    name = programme.programme
+    return {
+        "id": name,
+        **programme.model_dump(mode="json", by_alias=True, exclude={"programme", "transitions"}),
+        "versions": [
+            {
+                "version": each.version,
+                "effective_from": format_moment(each.effective_from) if each.effective_from else None,
+            }
+            for each in gateway.programmes.versions(name)
+        ],
+        "_links": {
+            "self": {"href": f"/v1/programmes/{name}?version={programme.version}"},
+            "state-machine": {"href": f"/v1/programmes/{name}/state-machine?version={programme.version}"},
+        },
+    }
+
+
+@get(
+    "/v1/programmes",
+    operation_id="listProgrammes",
+    summary="All programmes, each in the version in force",
+    opt=documented(answers={200: "{items}"}),
+)
+async def list_programmes(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
+    """Reasons, states, actions with their forms, deadlines and labels; `versions` with their dates."""
+    query(request)
+    items: list[dict[str, Any]] = []
+    for name in gateway.programmes.known():
+        try:
+            items.append(_shown(gateway, gateway.programmes.in_force(name, gateway.clock.now())))
+        except KeyError:  # not yet in force
+            continue
+    return response_of(listed(items, None))
+
+
+@get(
+    "/v1/programmes/{name:str}",
+    operation_id="getProgramme",
+    summary="A programme's policy",
+    opt=documented(query=_VERSION, answers={200: "The programme."}),
+)
+async def get_programme(request: AnyRequest, gateway: TheGateway, principal: Caller, name: FromPath[str]) -> Response[bytes]:
+    """In the version in force, unless another is asked for."""
+    programme = _chosen(gateway, name, query(request).get("version"))
+    return response_of(answer(200, _shown(gateway, programme), ETag=f'"{programme.version}"'))
+
+
+@get(
+    "/v1/programmes/{name:str}/state-machine",
+    operation_id="getStateMachine",
+    summary="States, who may do what, guards, effects and deadlines",
+    opt=documented(query=_VERSION, answers={200: "The state machine, from the table that decides."}),
+)
+async def get_state_machine(
+    request: AnyRequest, gateway: TheGateway, principal: Caller, name: FromPath[str]
+) -> Response[bytes]:
+    """In the version in force, unless another is asked for."""
+    programme = _chosen(gateway, name, query(request).get("version"))
+    return response_of(answer(200, state_machine(programme), ETag=f'"{programme.version}"'))
+
+
+routes = (list_programmes, get_programme, get_state_machine)

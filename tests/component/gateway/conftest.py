@@ -1,0 +1,14 @@
+"""One platform for all tests of the gateway; each uses shops, orders and keys of its own."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from deploy.local import Stack
+from tests.component.gateway.platform import Platform, platform_of
+
+
+@pytest_asyncio.fixture(scope="session")
+async def platform(stack: Stack) -> AsyncIterator[Platform]:
+    async with platform_of(stack) as started:
+        yield started
