@@ -1,6 +1,7 @@
-"""Reading all stores and topics in pages: memory is bounded by a page, a partition, and the timers that are still to come."""
+"""Reading all stores and topics in pages: memory is bounded by a page, the keys of a topic, and the timers still to come."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -49,51 +50,57 @@ def grouped(documents: Iterable[dict[str, Any]], field: str) -> dict[str, list[d
     return groups
 
 
+@dataclass(frozen=True, slots=True)
 class Log:
-    """One partition of a topic: whether it still has its beginning, and its records with their real time in milliseconds."""
+    """A topic as it stands: which partitions still have their beginning, and its records, in order per partition, with their
+    real time in milliseconds."""
 
-    def __init__(self, topic: Topic, partition: int, whole: bool, records: AsyncIterator[list[tuple[RawRecord, int]]]) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.whole = whole
-        self.records = records
+    topic: Topic
+    whole: frozenset[int]
+    records: AsyncIterator[list[tuple[RawRecord, int]]]
 
 
 async def records_of(settings: Settings, topics: Sequence[Topic]) -> AsyncIterator[Log]:
-    """The partitions of these topics one after the other, as far as they exist and reach now."""
+    """These topics one after the other, as far as they exist and reach now."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap,
         client_id="recourse-verify",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        max_partition_fetch_bytes=4 * 1024 * 1024,
+        # Nothing is waited for: what is read is there already, and a fetch that waits holds up the next topic.
+        fetch_max_wait_ms=5,
+        max_partition_fetch_bytes=2 * 1024 * 1024,
     )
     await consumer.start()
     try:
         existing = await consumer.topics()
         for topic in topics:
-            if settings.prefixed(topic.name) not in existing:
+            name = settings.prefixed(topic.name)
+            if name not in existing:
                 continue
-            for number in range(topic.partitions):
-                partition = TopicPartition(settings.prefixed(topic.name), number)
-                begin = (await consumer.beginning_offsets([partition]))[partition]
-                end = (await consumer.end_offsets([partition]))[partition]
-                yield Log(topic, number, begin == 0, _until(consumer, partition, topic.name, begin, end))
+            partitions = [TopicPartition(name, number) for number in range(topic.partitions)]
+            begins = await consumer.beginning_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
+            whole = frozenset(partition.partition for partition in partitions if begins[partition] == 0)
+            yield Log(topic, whole, _until(consumer, topic.name, begins, ends))
     finally:
         await consumer.stop()
 
 
 async def _until(
-    consumer: AIOKafkaConsumer, partition: TopicPartition, topic: str, begin: int, end: int
+    consumer: AIOKafkaConsumer, topic: str, begins: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 ) -> AsyncIterator[list[tuple[RawRecord, int]]]:
-    if begin >= end:
+    left = {partition for partition, begin in begins.items() if begin < ends[partition]}
+    if not left:
         return
-    consumer.assign([partition])
-    consumer.seek(partition, begin)
-    while await consumer.position(partition) < end:
-        fetched = await consumer.getmany(timeout_ms=1_000, max_records=5_000)
+    consumer.assign(sorted(left))
+    for partition in left:
+        consumer.seek(partition, begins[partition])
+    while left:
+        fetched = await consumer.getmany(*left, timeout_ms=1_000, max_records=5_000)
         yield [
             (RawRecord(topic, record.partition, record.offset, record.key, record.value, record.headers), record.timestamp)
             for records in fetched.values()
             for record in records
         ]
+        left = {partition for partition in left if await consumer.position(partition) < ends[partition]}

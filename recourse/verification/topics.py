@@ -1,6 +1,6 @@
 """What the topics say: events without gaps, one effect per command, and nothing that was asked for and never answered."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from chassis.loop import RawRecord
@@ -13,12 +13,11 @@ _NO_EFFECT = ("command.refused", "command.repeated")
 
 @dataclass(slots=True)
 class EventLog:
-    """One partition of a topic of events, read from its beginning. A record may come again, as it was: the loops publish at
-    least once. Memory is bounded by the keys and commands of one partition."""
+    """A topic of events, read from its beginning. A record may come again, as it was: the loops publish at least once."""
 
     topic: str
-    whole: bool = True
-    """False where the topic has let go of its beginning: a key may then begin anywhere."""
+    whole: Container[int]
+    """The partitions that still have their beginning; in the others a key may begin anywhere."""
     records: int = 0
     _last: dict[str, tuple[int, str]] = field(default_factory=dict)
     _effects: dict[str, str] = field(default_factory=dict)
@@ -30,7 +29,7 @@ class EventLog:
             headers = {name: value.decode(errors="replace") for name, value in raw.headers}
             key, event_id = headers.get("ce_subject", ""), headers.get("ce_id", "")
             if "ce_sequence" in headers:
-                yield from self._sequence(key, event_id, int(headers["ce_sequence"]))
+                yield from self._sequence(raw.partition, key, event_id, int(headers["ce_sequence"]))
             kind = headers.get("ce_type", "").removeprefix("recourse.").rpartition(".v")[0]
             command_id = headers.get("ce_commandid")
             if command_id is not None and headers.get("ce_settles") == "true" and kind not in _NO_EFFECT:
@@ -38,10 +37,10 @@ class EventLog:
                 if first != event_id:
                     yield Violation("one_effect_per_command", key, f"{self.topic}: {command_id} was settled by two events")
 
-    def _sequence(self, key: str, event_id: str, sequence: int) -> Iterator[Violation]:
+    def _sequence(self, partition: int, key: str, event_id: str, sequence: int) -> Iterator[Violation]:
         last = self._last.get(key)
         if last is None:
-            if sequence != 1 and self.whole:
+            if sequence != 1 and partition in self.whole:
                 yield Violation("gapless_sequences", key, f"{self.topic} begins with event {sequence}")
         elif sequence == last[0]:
             if event_id != last[1]:

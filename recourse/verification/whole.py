@@ -208,7 +208,7 @@ class Verifier:
 
     async def _event_topics(self) -> None:
         async for log in records_of(self._settings, [INTAKE_EVENTS, CASES_EVENTS, NOTIFICATIONS_EVENTS]):
-            events = EventLog(f"{log.topic.name}/{log.partition}", log.whole)
+            events = EventLog(log.topic.name, log.whole)
             async for records in log.records:
                 self._violations += events.read(raw for raw, _ in records)
             self._checked["events"] += events.records
