@@ -1,6 +1,7 @@
 """Time: the real clock, and the sandbox's that stands still until it is moved."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -66,7 +67,6 @@ class SandboxClock:
 
     async def moved(self, timeout_s: float) -> None:
         jump = self._jump
-        try:
-            await asyncio.wait_for(jump.wait(), timeout_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):  # before Python 3.12 `wait_for` may lose a cancellation
+                await jump.wait()

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from chassis.store import Append
 from contracts.base import Message
 from contracts.envelope import Envelope
 from contracts.topics import Topic
 
-__all__ = ["Emission", "Handler", "Inbound", "Step"]
+__all__ = ["Emission", "Handler", "Inbound", "Recalling", "Step"]
 
 S = TypeVar("S")
+R = TypeVar("R", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,9 @@ class Step(Generic[S]):
     state: S
     emissions: tuple[Emission, ...] = ()
     appends: tuple[Append, ...] = ()
+    recallable: bool = False
+    """The emissions of this step, which made a new document, follow from its state: `Recalling.recall` makes them again, so
+    that they need not be remembered."""
 
 
 class Handler(Protocol[S]):
@@ -60,6 +64,9 @@ class Handler(Protocol[S]):
     topics: tuple[Topic, ...]
     gapless: frozenset[str]
     """Producing services whose every event this one reads: an event that skips one is parked instead of applied."""
+
+    ignored: frozenset[str]
+    """Kinds of message that it has no use for: passed over before they are decoded. None that a gapless source tells."""
 
     def collection_of(self, key: str) -> str | None:
         """The collection of the document that a key names; None where the service keeps none for it."""
@@ -99,4 +106,14 @@ class Handler(Protocol[S]):
 
     def pending(self) -> Mapping[str, int]:
         """Work in hand that no topic shows: {"timers": n, "mails": n}; zeros when idle."""
+        ...
+
+
+@runtime_checkable
+class Recalling(Protocol[R]):
+    """A handler whose new documents say themselves what was told of them. Worth it where most documents are written once: the
+    event would be stored twice."""
+
+    def recall(self, state: R, command_id: str, at: datetime) -> tuple[Emission, ...]:
+        """The emissions of the step that made a document, from its state, and the id and time of the command."""
         ...

@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import orjson
+
 from chassis.failures import Remedy, classify, retrying
-from chassis.handler import Emission, Handler, Inbound, Step
+from chassis.handler import Emission, Handler, Inbound, Recalling, Step
 from chassis.store import Append, Write
+from contracts.base import format_moment, parse_moment
 from contracts.envelope import Envelope, Record, Unreadable, decode, encode
 from contracts.ids import derived
 from contracts.topics import dead_letters_of
@@ -155,6 +158,7 @@ class ProcessingLoop(Generic[S]):
         self._most_effects = most_effects
         self._dead_letters = dead_letters_of(handler.service)
         self._recent: list[bool] = []
+        self._ignored = frozenset(f"recourse.{kind}.v".encode() for kind in handler.ignored)
 
     async def process(self, batch: Sequence[RawRecord], ownership: Ownership) -> bool:
         """Apply a batch. True: it is durable and published, its offsets may be committed. False: somebody else owns it now.
@@ -218,6 +222,8 @@ class ProcessingLoop(Generic[S]):
         raw_of: dict[tuple[str, int, int], RawRecord] = {}
         dead: list[tuple[str, Record]] = []
         for raw in batch:
+            if self._ignored and _kind_prefix(raw) in self._ignored:
+                continue
             try:
                 envelope = decode(raw.value, raw.headers)
                 if raw.key != envelope.key.encode():
@@ -310,10 +316,11 @@ class ProcessingLoop(Generic[S]):
         before_seen = dict(seen)
         sequence: int = 0 if document is None else document["sequence"]
         if document is not None and _effects_may_be_lost(document, records, ownership):
-            plan.before = [_recalled(stored) for stored in document["effects"]["records"]]
-            plan.before_appends = [Append(to, body) for to, body in document["effects"]["appends"]]
+            plan.before = self._remembered(key, document)
+            plan.before_appends = [Append(to, body) for to, body in document["effects"].get("appends", [])]
 
         size = 0
+        recall: list[str] | None = None
         state = before = self.handler.load(None if document is None else document["body"])
         for index, inbound in enumerate(records):
             envelope = inbound.envelope
@@ -342,10 +349,11 @@ class ProcessingLoop(Generic[S]):
             for number, emission in enumerate(step.emissions):
                 if emission.sequenced:
                     sequence += 1
-                record = self._record(emission, inbound, number, sequence)
+                record = self._record(emission, envelope.id, envelope.key, number, sequence)
                 plan.records.append((emission.topic.name, record))
                 size += len(record.value)
             plan.appends += step.appends
+            recall = [envelope.id, format_moment(envelope.time)] if step.recallable and index == 0 else None
             state = step.state
             marks[_field(inbound.topic)] = [ownership.incarnations.get(inbound.topic, ""), _origin(inbound, ownership)]
             if envelope.sequence is not None:
@@ -367,23 +375,34 @@ class ProcessingLoop(Generic[S]):
                     "marks": marks,
                     "seen": seen,
                     "sequence": sequence,
-                    "effects": {
-                        "records": [[topic, r.key, r.value, [[n, v] for n, v in r.headers]] for topic, r in plan.records],
-                        "appends": [[append.collection, append.document] for append in plan.appends],
-                    },
+                    "effects": _effects(plan, recall if document is None else None),
                     "body": self.handler.dump(state),
                 },
                 version,
             )
         return plan
 
-    def _record(self, emission: Emission, cause: Inbound, number: int, sequence: int) -> Record:
-        kind = emission.message.kind
+    def _remembered(self, key: str, document: Mapping[str, Any]) -> list[tuple[str, Record]]:
+        """The records that the document's last write caused."""
+        effects = document["effects"]
+        if "recall" not in effects:
+            return [_recalled(stored) for stored in effects["records"]]
+        handler = self.handler
+        if not isinstance(handler, Recalling):
+            raise TypeError(f"{handler.service} cannot recall what it told of {key}")
+        cause_id, at = effects["recall"]
+        emissions = handler.recall(handler.load(document["body"]), cause_id, parse_moment(at))
+        return [
+            (emission.topic.name, self._record(emission, cause_id, key, number, number + 1))
+            for number, emission in enumerate(emissions)
+        ]
+
+    def _record(self, emission: Emission, cause_id: str, key: str, number: int, sequence: int) -> Record:
         return encode(
             Envelope(
-                id=emission.id or derived(cause.envelope.id, self.handler.service, kind, str(number)),
+                id=emission.id or derived(cause_id, self.handler.service, emission.message.kind, str(number)),
                 source=self.handler.service,
-                key=emission.key or cause.envelope.key,
+                key=emission.key or key,
                 time=emission.time,
                 message=emission.message,
                 sequence=sequence if emission.sequenced else None,
@@ -504,9 +523,30 @@ def _header(raw: RawRecord, name: str) -> str | None:
     return next((value.decode(errors="replace") for header, value in raw.headers if header == name), None)
 
 
+def _effects(plan: "_Plan[Any]", recall: list[str] | None) -> dict[str, Any]:
+    """What a document remembers of its last write: the records and appends, or from what its handler makes the records anew."""
+    if recall is not None and not plan.appends:
+        return {"recall": recall}
+    return {
+        "records": [
+            [topic, record.key, record.value, orjson.dumps([(name, value.decode()) for name, value in record.headers])]
+            for topic, record in plan.records
+        ],
+        "appends": [[append.collection, append.document] for append in plan.appends],
+    }
+
+
 def _recalled(stored: Sequence[Any]) -> tuple[str, Record]:
     topic, key, value, headers = stored
-    return topic, Record(bytes(key), bytes(value), tuple((name, bytes(header)) for name, header in headers))
+    return topic, Record(bytes(key), bytes(value), tuple((name, text.encode()) for name, text in orjson.loads(headers)))
+
+
+def _kind_prefix(raw: RawRecord) -> bytes:
+    """`recourse.order.registered.v` of a record of any version; empty where it names no type."""
+    for name, value in raw.headers:
+        if name == "ce_type":
+            return value.rstrip(b"0123456789")
+    return b""
 
 
 def _dead_letter(raw: RawRecord, reason: str) -> Record:

@@ -18,9 +18,10 @@ from chassis.settings import Settings
 from chassis.store import CommandCounter, Database, MongoStore, connect
 from chassis.telemetry import Health, MetricsSource, serve_telemetry
 
-__all__ = ["Runtime", "open_runtime"]
+__all__ = ["Runtime", "end_all", "open_runtime"]
 
 log = logging.getLogger(__name__)
+_CANCEL_AGAIN_S = 1.0
 
 
 @dataclass(slots=True)
@@ -91,10 +92,7 @@ class Runtime:
             if consumer.failed.done():
                 consumer.failed.result()
         finally:
-            for task in tasks:
-                if not task.done():
-                    task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            ended = await end_all(tasks)
             await consumer.stop()
         for result in ended:
             if isinstance(result, Exception):
@@ -124,6 +122,19 @@ async def open_runtime(settings: Settings, service: str) -> AsyncIterator[Runtim
     finally:
         await publisher.stop()
         client.close()
+
+
+async def end_all(tasks: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
+    """Cancel tasks until each has ended; what each ended with.
+
+    Once is not enough: before Python 3.12 `asyncio.wait_for` (libraries use it) loses a cancellation that comes together with
+    what it waited for."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _until(stop: asyncio.Event) -> None:

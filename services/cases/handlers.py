@@ -58,6 +58,9 @@ class CasesHandler:
     # Most events of intake concern orders that nothing was reported on and leave no trace here, so their numbers are not
     # followed; what a case needs of the order comes whole with each report.
     gapless: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset(
+        {"merchant.changed", "order.registered", "check-in.asked", "order.changed", "command.refused", "command.repeated"}
+    )
 
     def __init__(self, database: Database, programmes: Programmes) -> None:
         self._database = database

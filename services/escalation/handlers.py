@@ -20,6 +20,9 @@ class EscalationHandler:
     topics: tuple[Topic, ...] = READS["escalation"]
     # Without a document nothing is known of earlier events; a repeated one sets the same timers again.
     gapless: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset(
+        {"merchant.changed", "fact.recorded", "check-in.asked", "order.changed", "command.refused", "command.repeated"}
+    )
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers

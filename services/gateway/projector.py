@@ -47,6 +47,7 @@ class Projector:
     service: str = "gateway"
     topics: tuple[Topic, ...] = READS["gateway"]
     gapless: frozenset[str] = frozenset({"intake", "cases"})
+    ignored: frozenset[str] = frozenset()
 
     def __init__(self, now: Callable[[], datetime] = wall_clock) -> None:
         """`now` is real time: outcomes are forgotten by it."""

@@ -1,9 +1,10 @@
 """What intake does with each record: orders and merchants, reports from every route, and how cases end."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from chassis.handler import Inbound, Step
+from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append, Database
 from contracts.cases import CaseEvent
 from contracts.ids import merchant_key
@@ -13,7 +14,7 @@ from engine.programmes import Programmes
 from services.intake.answers import refused
 from services.intake.documents import MerchantFile, OrderFile, RefusedCommand, State, remember
 from services.intake.merchants import put_merchant
-from services.intake.orders import ask_check_in, follow_case, record_fact, register_order
+from services.intake.orders import ask_check_in, follow_case, record_fact, register_order, registered
 from services.intake.reports import submit_report
 from services.intake.store import MERCHANTS, ORDERS, merchants_among
 
@@ -29,6 +30,7 @@ class IntakeHandler:
     topics: tuple[Topic, ...] = READS["intake"]
     # Each event of cases may end or reopen a case: missing one would hold a payout for ever, or release it too early.
     gapless: frozenset[str] = frozenset({"cases"})
+    ignored: frozenset[str] = frozenset()
 
     def __init__(self, database: Database, programmes: Programmes) -> None:
         self._database = database
@@ -63,6 +65,12 @@ class IntakeHandler:
         if isinstance(state, MerchantFile):
             raise TypeError(f"{inbound.envelope.key} is the key of a merchant")
         return self._apply_to_order(state, inbound, context)
+
+    def recall(self, state: State, command_id: str, at: datetime) -> tuple[Emission, ...]:
+        """What was told of an order when it was registered: most orders are written once."""
+        if not isinstance(state, OrderFile):
+            raise TypeError("only what is told of an order follows from its document")
+        return registered(state, command_id, at)
 
     def _apply_to_order(self, file: OrderFile | None, inbound: Inbound, merchants: Mapping[str, Merchant]) -> Step[State]:
         message = inbound.envelope.message

@@ -37,6 +37,9 @@ class NotificationsHandler:
     topics = READS["notifications"]
     # Most events of an order cause no mail and are not kept, so that there is nothing to count them in.
     gapless: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset(
+        {"order.registered", "fact.recorded", "order.changed", "command.refused", "command.repeated"}
+    )
 
     def __init__(
         self,

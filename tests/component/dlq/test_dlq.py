@@ -32,6 +32,7 @@ class Notebook:
     service = "intake"
     topics = (INTAKE_COMMANDS,)
     gapless: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.fails_on: set[str] = set()

@@ -83,6 +83,7 @@ class ModelHandler:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.gapless = frozenset({"upstream"}) if world.gapless else frozenset[str]()
+        self.ignored = frozenset[str]()
 
     def collection_of(self, key: str) -> str:
         return "documents"

@@ -36,6 +36,7 @@ class Diary:
 
     def __init__(self, gapless: Iterable[str] = ()) -> None:
         self.gapless = frozenset(gapless)
+        self.ignored = frozenset[str]()
         self.fails = True
         self.batches: list[list[str]] = []
 
@@ -389,3 +390,35 @@ async def test_waiting_for_the_store_shows_and_loses_nothing(diary: Diary, memor
         assert await loop.process([raw(0, "a", "x"), raw(1, "b", "y")], OWNED)
     assert [type(error) for error in waited] == [AutoReconnect] * 3
     assert [memory.told(key) for key in "ab"] == [[(1, "x")], [(1, "y")]]
+
+
+class Register(Diary):
+    """A diary whose first entry of a key says itself what was told of it; entries are not copied."""
+
+    def apply(self, state: tuple[str, ...], inbound: Inbound, context: None) -> Step[tuple[str, ...]]:
+        step = super().apply(state, inbound, context)
+        return Step(step.state, step.emissions, recallable=not state and step.state is not state)
+
+    def recall(self, state: tuple[str, ...], command_id: str, at: datetime) -> tuple[Emission, ...]:
+        assert (command_id, at) == ("id-0", NOON)
+        return (Emission(OUT, CommandRepeated(href=state[0]), at),)
+
+
+@pytest.mark.parametrize("texts", [["a"], ["a", "b"], ["a", "no"]])
+async def test_what_a_new_document_told_is_recalled_from_it_to_the_letter(memory: Memory, texts: list[str]) -> None:
+    batch = [raw(offset, "key", text) for offset, text in enumerate(texts)]
+    await ProcessingLoop(Register(), memory, memory, memory).process(batch, OWNED)
+    told, memory.out = memory.out, []
+    assert ("recall" in memory.documents["key"]["effects"]) is (len(texts) == 1)
+    again = ProcessingLoop(Register(), memory, memory, memory)
+    await again.process(batch, replace(OWNED, epoch="epoch 2"))
+    assert memory.out == told
+    assert memory.documents["key"]["body"]["texts"] == [text for text in texts if text != "no"]
+
+
+async def test_what_a_handler_ignores_is_passed_over_undecoded(memory: Memory) -> None:
+    diary = Diary()
+    diary.ignored = frozenset({"command.repeated"})
+    damaged = replace(raw(1, "key", "b"), value=b"\xff")
+    await ProcessingLoop(diary, memory, memory, memory).process([raw(0, "key", "a"), damaged], OWNED)
+    assert (memory.out, memory.documents, diary.batches) == ([], {}, [])
