@@ -3,6 +3,7 @@
 from litestar import Litestar
 from litestar.di import Provide
 
+from services.gateway import openapi, pages
 from services.gateway.context import Gateway
 from services.gateway.principals import Principal
 from services.gateway.problems import on_error
@@ -50,6 +51,8 @@ def create_app(gateway: Gateway) -> Litestar:
         programmes,
         outcomes,
         problems,
+        openapi,
+        pages,
     ]
     if gateway.sandbox is not None:
         modules.append(sandbox)
@@ -60,7 +63,7 @@ def create_app(gateway: Gateway) -> Litestar:
             "principal": Provide(principal_of),
         },
         exception_handlers={Exception: on_error},
-        openapi_config=None,
+        openapi_config=openapi.config(),
         logging_config=None,
         # Bodies are limited where they are read, each by its own bound.
         request_max_body_size=None,

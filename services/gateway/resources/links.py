@@ -14,10 +14,10 @@ from contracts.ids import derived
 from contracts.notices import SendLink
 from contracts.orders import Code, Email
 from contracts.topics import NOTIFICATIONS_COMMANDS
-from services.gateway.answers import Answer, answer, response_of
+from services.gateway.answers import Answer, answer
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.documented import documented
-from services.gateway.principals import acts_until
+from services.gateway.principals import Principal, acts_until
 from services.gateway.requests import AnyRequest, json_body, known_id, parsed
 from services.gateway.store import ORDERS, wall_clock
 
@@ -26,6 +26,8 @@ __all__ = ["routes"]
 _LONGEST = timedelta(days=3660)
 _MOST_ORDERS = 10
 _ONE_MAIL_PER_S = 600
+_ANYBODY = Principal("buyer", "anybody")
+"""Who asks without a key: sees nothing and does nothing but this."""
 
 
 def _some_time(text: str) -> str:
@@ -94,9 +96,13 @@ async def create_link(request: AnyRequest, gateway: TheGateway, principal: Calle
 )
 async def request_link(request: AnyRequest, gateway: TheGateway) -> Response[bytes]:
     """Open to everybody. The mail goes to the order's own address only, and once in ten minutes."""
-    wanted = parsed(LinkMail, await json_body(request))
-    await _mail(gateway, wanted)
-    return response_of(answer(202, {"status": "accepted"}))
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        await _mail(gateway, parsed(LinkMail, raw))
+        return answer(202, {"status": "accepted"})
+
+    return await gateway.once(request, _ANYBODY, raw, work)
 
 
 async def _mail(gateway: Gateway, wanted: LinkMail) -> None:

@@ -1,0 +1,400 @@
+"""The plain page behind the button of a mail or the link of an order confirmation: no JavaScript, everything the API does.
+
+The token in the path is the right to read and act, so nothing of it may leak: no referrer, no cache, no index, no script."""
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import orjson
+from babel.dates import format_date, format_datetime
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Response, get, post
+from litestar.params import FromPath
+from pydantic import BaseModel
+
+from contracts.base import parse_moment
+from contracts.ids import merchant_key
+from contracts.money import Money
+from contracts.problems import Problem
+from engine.programmes import Programme, in_language
+from engine.views import money_text
+from services.gateway.answers import Answer, answer
+from services.gateway.context import Gateway, TheGateway
+from services.gateway.documented import documented
+from services.gateway.forms import FormField, fields_of, filled
+from services.gateway.principals import Principal, acts_until
+from services.gateway.problems import ProblemError, as_problem
+from services.gateway.projector import Body
+from services.gateway.representations import Reader, case_shown, locale_for, order_shown
+from services.gateway.requests import AnyRequest, parsed
+from services.gateway.resources.cases import act
+from services.gateway.resources.evidence import content_of, keep
+from services.gateway.resources.messages import MessageRequest, thread, write
+from services.gateway.resources.reports import ReportRequest, submit
+from services.gateway.store import MERCHANTS
+from services.gateway.uploads import Upload, safe_name, upload_of
+from services.gateway.wording import language_of, words
+
+__all__ = ["routes"]
+
+M = TypeVar("M", bound=BaseModel)
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_CSS = (_TEMPLATES / "page.css").read_text("utf-8")
+_CSS_HASH = base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()
+_ENVIRONMENT = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex, nofollow",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_CSS_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+_OFFERED = ("not_received", "no_refund", "other")
+_ENDING = "satisfied"
+_PUBLIC = documented(answers={200: "A page."}, public=True)
+_SENT = documented(content_type="multipart/form-data", answers={303: "Back to the page."}, public=True)
+
+
+@get(
+    "/l/{token:str}",
+    operation_id="openLink",
+    summary="The page of a link: the order, its cases, and what its reader can do",
+    media_type="text/html",
+    opt=_PUBLIC,
+)
+async def open_link(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[Any]:
+    """In English or German, after the order's buyer or merchant."""
+    try:
+        principal = gateway.principals.of_link(token)
+        return _html(200, await _page(request, gateway, principal, token))
+    except Exception as error:
+        return _in_words(request, error)
+
+
+@get(
+    "/l/{token:str}/evidence/{evidence_id:str}",
+    operation_id="openEvidence",
+    summary="A file of a case, for the bearer of a link",
+    opt=_PUBLIC,
+)
+async def open_evidence(
+    request: AnyRequest, gateway: TheGateway, token: FromPath[str], evidence_id: FromPath[str]
+) -> Response[Any]:
+    """To be saved, never shown inside a page."""
+    try:
+        return await content_of(gateway, gateway.principals.of_link(token), evidence_id)
+    except Exception as error:
+        return _in_words(request, error)
+
+
+@post("/l/{token:str}/reports", operation_id="reportByPage", summary="The report form of a page", opt=_SENT)
+async def report_by_page(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[Any]:
+    """The same report as POST /v1/orders/{order_id}/reports."""
+
+    async def work(principal: Principal, form: Upload, command_id: str) -> Answer:
+        order_id = _order_of(principal)
+        evidence = await _kept(gateway, principal, form, command_id)
+        given: dict[str, Any] = {"reason": form.fields.get("reason") or "", "evidence": evidence}
+        if form.fields.get("text", "").strip():
+            given["text"] = form.fields["text"]
+        return await submit(request, gateway, principal, order_id, _checked(ReportRequest, given), command_id)
+
+    return await _sent(request, gateway, token, "report", work)
+
+
+@post("/l/{token:str}/cases/{case_id:str}/actions", operation_id="actByPage", summary="An action's form on a page", opt=_SENT)
+async def act_by_page(request: AnyRequest, gateway: TheGateway, token: FromPath[str], case_id: FromPath[str]) -> Response[Any]:
+    """The same action as POST /v1/cases/{case_id}/actions."""
+
+    async def work(principal: Principal, form: Upload, command_id: str) -> Answer:
+        body = await gateway.case(principal, case_id)
+        gateway.require_acting(principal, body)
+        action = form.fields.get("action", "")
+        case = case_shown(body, case_id, gateway.reader(request, principal, body["order"]))
+        schema = next((each["fields"] for each in case["allowed_actions"] if each["action"] == action), None)
+        if schema is None:
+            raise ProblemError(Problem.action_not_allowed(action, tuple(each["action"] for each in case["allowed_actions"])))
+        evidence = await _kept(gateway, principal, form, command_id)
+        await act(request, gateway, principal, case_id, action, filled(schema, form.fields, evidence), command_id)
+        return answer(200, {})
+
+    return await _sent(request, gateway, token, case_id, work)
+
+
+@post(
+    "/l/{token:str}/cases/{case_id:str}/messages", operation_id="writeByPage", summary="The message form of a page", opt=_SENT
+)
+async def write_by_page(
+    request: AnyRequest, gateway: TheGateway, token: FromPath[str], case_id: FromPath[str]
+) -> Response[Any]:
+    """The same message as POST /v1/cases/{case_id}/messages."""
+
+    async def work(principal: Principal, form: Upload, command_id: str) -> Answer:
+        await gateway.case(principal, case_id)
+        evidence = await _kept(gateway, principal, form, command_id)
+        wanted = _checked(MessageRequest, {"text": form.fields.get("text", ""), "evidence": evidence})
+        return await write(request, gateway, principal, case_id, wanted, command_id)
+
+    return await _sent(request, gateway, token, case_id, work)
+
+
+def _order_of(principal: Principal) -> str:
+    if principal.capability is None:
+        raise ProblemError(Problem.not_found("order"))
+    return principal.capability.order_id
+
+
+def _checked(model: type[M], given: dict[str, Any]) -> M:
+    """The form as the API's own request model. Raises 422 as the API does."""
+    return parsed(model, orjson.dumps(given))
+
+
+async def _kept(gateway: Gateway, principal: Principal, form: Upload, command_id: str) -> list[str]:
+    """The ids of a form's files, which are kept first."""
+    files = [(name, content) for field, name, content in form.files if field == "file" and (name or content)]
+    kept = [
+        await keep(gateway, principal, _order_of(principal), safe_name(name), content, command_id, number)
+        for number, (name, content) in enumerate(files)
+    ]
+    return [document["_id"] for document in kept]
+
+
+async def _sent(request: AnyRequest, gateway: Gateway, token: str, place: str, work: Any) -> Response[Any]:
+    """Do what a form asks, once, and lead back to the page; show it again with the reason where it was refused."""
+    form = Upload()
+    try:
+        principal = gateway.principals.of_link(token)
+        form = await upload_of(request)
+        digests = [hashlib.sha256(content).hexdigest() for _, _, content in form.files]
+        content = orjson.dumps([form.fields, digests], option=orjson.OPT_SORT_KEYS)
+
+        async def once(command_id: str) -> Answer:
+            return await work(principal, form, command_id)
+
+        # A form sent twice is one request; one that was gone back to and changed is another.
+        key = hashlib.sha256(content).hexdigest() if form.fields.get("nonce") else None
+        given = await gateway.done_once(request, principal, content, once, key)
+        if given.status >= 400:
+            raise ProblemError(_problem_of(given))
+    except Exception as error:
+        return await _refused(request, gateway, token, form, error)
+    done = "on_its_way" if given.status == 202 else "done"
+    anchor = f"#{place}" if place.startswith("cas_") else ""
+    return Response(b"", status_code=303, headers={**_HEADERS, "Location": f"/l/{token}?said={done}{anchor}"})
+
+
+def _problem_of(given: Answer) -> Problem:
+    body = orjson.loads(given.body)
+    known = {name: body[name] for name in ("type", "title", "status", "detail", "errors") if name in body}
+    return Problem.model_validate(known)
+
+
+async def _refused(request: AnyRequest, gateway: Gateway, token: str, form: Upload, error: Exception) -> Response[Any]:
+    """The page again, with the reason and with what was filled in."""
+    problem = as_problem(error).problem
+    if problem.status in (401, 404):
+        return _in_words(request, error)
+    try:
+        principal = gateway.principals.of_link(token)
+        return _html(problem.status, await _page(request, gateway, principal, token, form, problem))
+    except Exception as again:
+        return _in_words(request, again)
+
+
+def _in_words(request: AnyRequest, error: Exception) -> Response[str]:
+    """A refusal as a page of its own."""
+    met = as_problem(error)
+    accepted = request.headers.get("accept-language", "en").split(",")[0]
+    w = words(accepted)
+    unknown = met.problem.status in (401, 404)
+    page = _ENVIRONMENT.get_template("words.html").render(
+        language=language_of(accepted),
+        css=_CSS,
+        title=w["unknown_link"] if unknown else met.problem.title,
+        text=w["unknown_link_text"] if unknown else met.problem.detail,
+    )
+    status = 404 if met.problem.status == 401 else met.problem.status
+    return Response(page, status_code=status, media_type="text/html; charset=utf-8", headers={**met.headers, **_HEADERS})
+
+
+def _html(status: int, page: str) -> Response[str]:
+    return Response(page, status_code=status, media_type="text/html; charset=utf-8", headers=_HEADERS)
+
+
+async def _page(
+    request: AnyRequest,
+    gateway: Gateway,
+    principal: Principal,
+    token: str,
+    form: Upload | None = None,
+    wrong: Problem | None = None,
+) -> str:
+    """The page of a link. Raises what reading the order raises."""
+    body = await gateway.order(principal, _order_of(principal))
+    locale = locale_for(principal, body["order"])
+    reader = Reader(principal, gateway.clock.now(), language_of(locale), gateway.programmes)
+    order = order_shown(body, reader)
+    w = words(locale)
+    writer = _Writer(reader, w, ZoneInfo(body["order"]["timezone"]), form.fields if form else {})
+    until = acts_until(principal.capability, body) if principal.capability else None
+    acting = until is None or reader.now < until
+    merchant = await gateway.reads.get(MERCHANTS, merchant_key(order["merchant_id"]))
+    cases = [
+        writer.case(body, case_shown(body, case_id, reader), await thread(gateway, principal, case_id), acting)
+        for case_id in reversed(order["cases"])
+        if case_id in body.get("reports", {})
+    ]
+    said = request.query_params.get("said", "")
+    return _ENVIRONMENT.get_template("link.html").render(
+        language=reader.locale,
+        css=_CSS,
+        w=w,
+        token=token,
+        role=principal.role,
+        order=order,
+        placed=writer.day(order["placed_at"]),
+        amount=money_text(Money.model_validate(order["amount"]), reader.locale),
+        protection=writer.protection(order),
+        contact=(merchant or {}).get("body", {}).get("merchant", {}).get("service_contact"),
+        cases=cases,
+        report=writer.report(body, order) if acting and principal.role == "buyer" else None,
+        expired=not acting,
+        done=w[said] if said in ("done", "on_its_way") and wrong is None else "",
+        wrong=None if wrong is None else {"detail": wrong.detail, "errors": [writer.error(each) for each in wrong.errors]},
+    )
+
+
+class _Writer:
+    """Puts what the API shows into the words of the page."""
+
+    def __init__(self, reader: Reader, w: Mapping[str, str], zone: ZoneInfo, given: Mapping[str, str]) -> None:
+        self._reader = reader
+        self._w = w
+        self._zone = zone
+        self._given = given
+
+    def day(self, moment: str) -> str:
+        return format_date(self._local(moment).date(), "long", locale=self._reader.locale)
+
+    def moment(self, moment: str) -> str:
+        return format_datetime(self._local(moment), "long", locale=self._reader.locale, tzinfo=self._zone)
+
+    def _local(self, moment: str) -> datetime:
+        return parse_moment(moment).astimezone(self._zone)
+
+    def error(self, error: Any) -> str:
+        place = error.pointer.strip("/").replace("/", " ")
+        return f"{place}: {error.detail}" if place else error.detail
+
+    def protection(self, order: Mapping[str, Any]) -> str:
+        protection = order["protection"]
+        state, ends_at = protection["state"], protection["ends_at"]
+        if state == "active" and order["payout"]["held"]:
+            return self._w["protection_extended"]
+        until = "" if ends_at is None else self.day(ends_at)
+        return self._w[f"protection_{state}"].replace("{until}", until)
+
+    def case(self, body: Body, case: Mapping[str, Any], messages: list[dict[str, Any]], acting: bool) -> dict[str, Any]:
+        case_id = case["case_id"]
+        programme = self._reader.programmes.get(case["programme"]["id"], case["programme"]["version"])
+        answered = case.get("answer") or {}
+        offered = answered.get("refund_amount")
+        return {
+            "case_id": case_id,
+            "number": case_id.rpartition("_")[2],
+            "reason": in_language(programme.reasons[case["reason"]].label, self._reader.locale),
+            "label": case["label"],
+            "attention": case["attention"],
+            "opened": self.day(case["opened_at"]),
+            "offered": None if offered is None else money_text(Money.model_validate(offered), self._reader.locale),
+            "outcome": case.get("outcome_label"),
+            "deadlines": [self._deadline(deadline) for deadline in case["deadlines"]],
+            "actions": [self._action(case_id, action) for action in case["allowed_actions"] if action["action"] != "note"],
+            "messages": [*self._report_text(body, case), *map(self._message, messages)],
+            "may_write": acting,
+            "writing": [
+                FormField("text", "long", self._w["text"], True, self._kept_text(case_id)),
+                FormField("file", "files", self._w["documents"], False),
+            ],
+            "nonce": str(uuid.uuid4()),
+        }
+
+    def _kept_text(self, case_id: str) -> str:
+        return "" if "action" in self._given or "reason" in self._given else self._given.get("text", "")
+
+    def _deadline(self, deadline: Mapping[str, Any]) -> dict[str, str]:
+        mine = deadline["party"] == self._reader.principal.reads_as
+        asked = self._w["your_turn" if mine else "their_turn"]
+        return {
+            "asked": asked.replace("{what}", deadline["label"]).replace("{until}", self.moment(deadline["due_at"])),
+            "silence": deadline["on_silence"]["text"],
+        }
+
+    def _action(self, case_id: str, action: Mapping[str, Any]) -> dict[str, Any]:
+        given = self._given if self._given.get("action") == action["action"] else {}
+        return {
+            "action": action["action"],
+            "label": action["label"],
+            "fields": fields_of(action["fields"], given),
+            "nonce": str(uuid.uuid4()),
+        }
+
+    def _report_text(self, body: Body, case: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the buyer reported with, as the first word of the conversation."""
+        report = body["reports"][case["case_id"]]
+        if not report["text"] and not report["evidence"]:
+            return []
+        return [self._said("buyer", report["text"] or "", report["at"], report["evidence"])]
+
+    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        return self._said(message["author"]["role"], message["text"], message["at"], message["evidence"])
+
+    def _said(self, role: str, text: str, at: str, evidence: list[Mapping[str, Any]]) -> dict[str, Any]:
+        mine = role == self._reader.principal.role
+        return {
+            "mine": mine,
+            "author": self._w["you"] if mine else self._w[role],
+            "when": self.moment(at),
+            "text": text,
+            "files": evidence,
+        }
+
+    def report(self, body: Body, order: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The form of BP-07: what can be reported now; None where nothing can."""
+        programme = self._programme(order)
+        if programme is None or order["protection"]["state"] != "active":
+            return None
+        open_reasons = {case["reason"] for case in body["standing"]["open_cases"]}
+        offered = [reason for reason in _OFFERED if reason in programme.reasons and reason not in open_reasons]
+        if _ENDING in programme.reasons and not open_reasons:
+            offered.insert(0, _ENDING)
+        if not offered:
+            return None
+        labels = tuple((reason, in_language(programme.reasons[reason].label, self._reader.locale)) for reason in offered)
+        given = self._given if "reason" in self._given else {}
+        return {
+            "fields": [
+                FormField("reason", "choice", self._w["how_was_it"], True, given.get("reason", ""), labels),
+                FormField("text", "long", self._w["describe"], False, given.get("text", "")),
+                FormField("file", "files", self._w["documents"], False),
+            ],
+            "nonce": str(uuid.uuid4()),
+        }
+
+    def _programme(self, order: Mapping[str, Any]) -> Programme | None:
+        try:
+            return self._reader.programmes.in_force(order["programme"], self._reader.now)
+        except KeyError:
+            return None
+
+
+routes = (open_link, open_evidence, report_by_page, act_by_page, write_by_page)
