@@ -125,16 +125,21 @@ async def open_runtime(settings: Settings, service: str) -> AsyncIterator[Runtim
 
 
 async def end_all(tasks: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
-    """Cancel tasks until each has ended; what each ended with.
+    """Cancel tasks until each has ended, even while being cancelled; what each failed with.
 
     Once is not enough: before Python 3.12 `asyncio.wait_for` (libraries use it) loses a cancellation that comes together with
     what it waited for."""
-    running = {task for task in tasks if not task.done()}
-    while running:
+    cancelled = False
+    while running := {task for task in tasks if not task.done()}:
         for task in running:
             task.cancel()
-        _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
-    return await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return [None if task.cancelled() else task.exception() for task in tasks]
 
 
 async def _until(stop: asyncio.Event) -> None:
