@@ -54,6 +54,7 @@ CREATE TABLE IF NOT EXISTS mails (
 );
 CREATE INDEX IF NOT EXISTS mails_by_kind ON mails (kind, mail_id);
 CREATE INDEX IF NOT EXISTS mails_by_recipient ON mails (recipient, mail_id);
+CREATE INDEX IF NOT EXISTS mails_repeated ON mails (duplicates) WHERE duplicates > 0;
 CREATE TABLE IF NOT EXISTS bounces (recipient TEXT PRIMARY KEY COLLATE NOCASE);
 CREATE TABLE IF NOT EXISTS refusals (refused_at TEXT NOT NULL, recipient TEXT NOT NULL);
 """
@@ -183,7 +184,7 @@ class Mailbox:
         """`{mails, duplicates, refused, by_kind}`: mails kept, repeats of kept ones, and recipients refused."""
         with self._reading() as connection:
             by_kind = dict(connection.execute("SELECT kind, count(*) FROM mails GROUP BY kind ORDER BY kind").fetchall())
-            (duplicates,) = connection.execute("SELECT coalesce(sum(duplicates), 0) FROM mails").fetchone()
+            (duplicates,) = connection.execute("SELECT coalesce(sum(duplicates), 0) FROM mails WHERE duplicates > 0").fetchone()
             (refused,) = connection.execute("SELECT count(*) FROM refusals").fetchone()
         return {"mails": sum(by_kind.values()), "duplicates": duplicates, "refused": refused, "by_kind": by_kind}
 

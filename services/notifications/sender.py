@@ -19,6 +19,7 @@ import aiosmtplib
 from chassis.clock import Clock
 from chassis.failures import back_off, retrying
 from chassis.kafka import KafkaPublisher
+from chassis.service import end_all
 from contracts.base import parse_moment
 from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, Record, encode
@@ -224,13 +225,15 @@ class Postman:
     # The work
 
     async def work(self) -> None:
-        """Load, send, prove, and retry, each beside the others."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._load())
-            tasks.create_task(self._prove())
-            tasks.create_task(self._retry())
-            for _ in range(self.connections):
-                tasks.create_task(self._send())
+        """Load, send, prove, and retry, each beside the others. Raises the first failure of any."""
+        works = (self._load, self._prove, self._retry, *(self._send for _ in range(self.connections)))
+        tasks = [asyncio.create_task(work(), name=work.__name__) for work in works]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await end_all(tasks)
 
     async def _load(self) -> None:
         while True:
@@ -291,7 +294,8 @@ class Postman:
                     ready = self._ready.get_nowait()
                 except asyncio.QueueEmpty:
                     try:
-                        ready = await asyncio.wait_for(self._ready.get(), _IDLE_S)
+                        async with asyncio.timeout(_IDLE_S):
+                            ready = await self._ready.get()
                     except TimeoutError:
                         await connection.close()
                         continue

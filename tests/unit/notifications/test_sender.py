@@ -1,0 +1,171 @@
+"""Handing mails over: what a server's replies mean, and what a broken connection does not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from chassis.clock import RealClock
+from deploy.local.ports import free_port
+from services.notifications import sender
+from services.notifications.sender import Postman, SmtpServer
+from tests.unit.notifications.test_mails import MAILER
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://mail.example", SmtpServer("mail.example", 25, False)),
+        ("smtp://127.0.0.1:1025", SmtpServer("127.0.0.1", 1025, False)),
+        ("smtps://mail.example", SmtpServer("mail.example", 465, True)),
+        ("smtp://a%40b:p%3Aw@mail.example:587", SmtpServer("mail.example", 587, False, "a@b", "p:w")),
+    ],
+)
+def test_addresses_of_mail_servers(url: str, expected: SmtpServer) -> None:
+    assert SmtpServer.of(url) == expected
+
+
+@pytest.mark.parametrize("url", ["", "mail.example", "http://mail.example", "smtp://"])
+def test_what_is_no_mail_server_is_told_so(url: str) -> None:
+    with pytest.raises(ValueError, match="no mail server"):
+        SmtpServer.of(url)
+
+
+class Server:
+    """A mail server that answers as a test says: `answers` maps a command to its reply; None breaks the connection."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = {"GREETING": "220 test ESMTP", "EHLO": "250 test.example", "QUIT": "221 bye", "RSET": "250 ok"} | answers
+        self.connections = 0
+        self.commands: list[str] = []
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        command = "GREETING"
+        try:
+            while (reply := self.reply(command)) is not None:
+                writer.write(f"{reply}\r\n".encode())
+                if reply.startswith("354"):
+                    await reader.readuntil(b"\r\n.\r\n")
+                    command = "CONTENT"
+                else:
+                    line = await reader.readline()
+                    if not line:
+                        return
+                    command = line.split()[0].decode().upper()
+                self.commands.append(command)
+        finally:
+            writer.close()
+
+    def reply(self, command: str) -> str | None:
+        answer = self.answers.get(command, "354 go on" if command == "DATA" else "250 ok")
+        return answer() if callable(answer) else answer
+
+
+def postman(port: int) -> Postman:
+    return Postman(
+        store=None,  # type: ignore[arg-type]  # nothing is read here
+        publisher=None,  # type: ignore[arg-type]
+        clock=RealClock(),
+        mailer=MAILER,
+        server=SmtpServer.of(f"smtp://127.0.0.1:{port}"),
+    )
+
+
+@asynccontextmanager
+async def serving(answers: dict[str, Any]) -> AsyncIterator[tuple[Server, Any]]:
+    server, port = Server(answers), free_port()
+    listening = await asyncio.start_server(server.handle, "127.0.0.1", port)
+    connection = sender._Connection(postman(port))
+    try:
+        yield server, connection
+    finally:
+        connection.drop()
+        listening.close()
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "back_off", lambda attempt: 0.01)
+
+
+def once(first: str | None, then: str) -> Callable[[], str | None]:
+    answers: list[str | None] = [first]
+    return lambda: answers.pop() if answers else then
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [
+        ({}, 250),
+        ({"RCPT": "550 5.1.1 unknown"}, 550),
+        ({"RCPT": "450 4.2.1 busy"}, 450),
+        ({"DATA": "554 5.6.0 no"}, 554),
+        ({"CONTENT": "552 5.3.4 too big"}, 552),
+        ({"CONTENT": "451 4.3.0 disk full"}, 451),
+    ],
+)
+async def test_a_reply_about_the_mail_is_its_outcome(answers: dict[str, Any], code: int) -> None:
+    async with serving(answers) as (server, connection):
+        reply = await connection.deliver("a@b.example", b"Subject: x\r\n\r\nhello\r\n")
+        assert reply.code == code
+        assert reply.server.startswith("test.example (127.0.0.1:")
+        again = await connection.deliver("a@b.example", b"Subject: x\r\n\r\nhello\r\n")
+        assert again.code == code
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"MAIL": once(None, "250 ok")},
+        {"CONTENT": once(None, "250 kept")},
+        {"RCPT": once("421 4.3.2 closing", "250 ok")},
+        {"MAIL": once("451 4.7.1 slow down", "250 ok")},
+        {"GREETING": once("554 no", "220 test")},
+        {"EHLO": once(None, "250 test.example")},
+    ],
+)
+async def test_a_server_that_will_not_now_is_asked_again(answers: dict[str, Any]) -> None:
+    async with serving(answers) as (server, connection):
+        reply = await connection.deliver("a@b.example", b"Subject: x\r\n\r\nhello\r\n")
+        assert reply.code == 250
+        assert server.connections == 2
+
+
+async def test_a_mail_on_which_the_connection_breaks_each_time_is_put_off() -> None:
+    async with serving({"CONTENT": None}) as (server, connection):
+        reply = await connection.deliver("a@b.example", b"Subject: x\r\n\r\nhello\r\n")
+        assert reply.code == 451
+        assert server.connections == 5
+
+
+async def test_an_address_beyond_ascii_needs_a_server_that_can() -> None:
+    async with serving({"EHLO": "250-test.example\r\n250 SMTPUTF8"}) as (server, connection):
+        assert (await connection.deliver("ü@b.example", b"Subject: x\r\n\r\nhello\r\n")).code == 250
+    async with serving({}) as (server, connection):
+        assert (await connection.deliver("ü@b.example", b"Subject: x\r\n\r\nhello\r\n")).code == 553
+        assert "MAIL" not in server.commands
+
+
+async def test_the_work_ends_although_a_library_loses_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = 0
+
+    async def sending(self: Postman) -> None:
+        nonlocal lost
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Postman, "_send", sending)
+    work = asyncio.create_task(postman(1).work())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    work.cancel()
+    await asyncio.wait([work], timeout=5)
+    assert work.cancelled()
+    assert lost == 4
