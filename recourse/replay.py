@@ -68,8 +68,12 @@ def starting_clock(batch: Batch) -> datetime:
 
 
 async def _replayed(sandbox: Sandbox, batch: Batch, seed: int) -> dict[str, Any]:
+    before, own = sandbox.cpu(), time.process_time()
     with progress_shown() as progress:
-        return account_of(*await play(sandbox, batch, seed, progress))
+        result = account_of(*await play(sandbox, batch, seed, progress))
+    after = sandbox.cpu()
+    spent = {name: round(seconds - before.get(name, 0.0), 2) for name, seconds in after.items()}
+    return result | {"cpu_s": {**spent, "player": round(time.process_time() - own, 2)}}
 
 
 async def play(

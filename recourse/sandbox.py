@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -14,10 +15,11 @@ from typing import Any
 from contracts.base import format_moment
 from deploy.local import Choice, StackError
 from deploy.local.process import Child, Launch, start, tail
+from deploy.local.stack import STATE_FILE
 from recourse.up import OWN_FILE, READY_FILE
 from simulator.player import Keys
 
-__all__ = ["Sandbox", "empty_folder", "existing_sandbox", "own_sandbox"]
+__all__ = ["Sandbox", "cpu_seconds", "empty_folder", "existing_sandbox", "own_sandbox"]
 
 _MARKER = "simulated.json"
 _START_TIMEOUT_S = 600.0
@@ -39,6 +41,24 @@ class Sandbox:
         if self.data is None:
             raise ValueError("an existing sandbox is known by its address only")
         return json.loads((self.data / READY_FILE).read_text())
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds of processor time of each of its processes so far; empty for an existing sandbox."""
+        if self.data is None:
+            return {}
+        pids = {name: one["pid"] for name, one in self.ready()["services"].items()}
+        stack = json.loads((self.data / STATE_FILE).read_text())
+        pids |= {name: child["pid"] for name, child in stack["processes"].items()}
+        return {name: cpu_seconds(pid) for name, pid in pids.items()}
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process; 0 where the system does not tell by `/proc`."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def existing_sandbox(url: str, key: str) -> Sandbox:

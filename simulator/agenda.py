@@ -15,9 +15,9 @@ class Pace:
     """How far the clock goes at once: whole days, more of them where little happens in one, so that a long sparse export is
     not a thousand barriers. The same agenda gives the same steps."""
 
-    enough: int = 250
+    enough: int = 400
     """So many entries are worth a step."""
-    most_days: int = 3
+    most_days: int = 5
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -228,12 +228,26 @@ class Player:
             now = await self._advance(until)
 
     async def _perform(self, entries: Sequence[_Entry], now: datetime) -> None:
-        """Everything of one moment: first what the partner knows, then what people do."""
-        await self._register([entry.run for entry in entries if isinstance(entry, _Register)], now)
-        await self._record([entry for entry in entries if isinstance(entry, _Fact)])
-        await _together(self._report(entry, now) for entry in entries if isinstance(entry, _Report))
-        await _together(self._move(entry.run, entry.move, now) for entry in entries if isinstance(entry, _Moving))
-        await _together(self._look(entry.run, now) for entry in entries if isinstance(entry, _Looking))
+        """Everything of one moment, all at once: what the partner knows and what people do. No order has two entries that
+        depend on each other, so it does not matter which comes first."""
+
+        def everything() -> Iterator[Awaitable[None]]:
+            if new := [entry.run for entry in entries if isinstance(entry, _Register)]:
+                yield self._register(new, now)
+            if facts := [entry for entry in entries if isinstance(entry, _Fact)]:
+                yield self._record(facts)
+            for entry in entries:
+                match entry:
+                    case _Report():
+                        yield self._report(entry, now)
+                    case _Moving():
+                        yield self._move(entry.run, entry.move, now)
+                    case _Looking():
+                        yield self._look(entry.run, now)
+                    case _:
+                        pass
+
+        await _together(everything())
 
     # The partner
 

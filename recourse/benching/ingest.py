@@ -36,6 +36,7 @@ from recourse.benching.counting import (
     store_commands,
 )
 from recourse.benching.floor import FLOOR_IN, FLOOR_OUT
+from recourse.sandbox import cpu_seconds
 from simulator.generator import generate
 
 __all__ = ["bench_ingest"]
@@ -176,12 +177,3 @@ async def _create_floor_topics(settings: Settings) -> None:
         await admin.create_topics(topics)
     finally:
         await admin.close()
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process; 0 where the system does not tell by `/proc`."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
