@@ -1,6 +1,6 @@
 """The heart of the product: what a command does to an order's cases (`decide`) and how a file then is (`evolve`).
 
-Both are pure. The time is the command's. Before a command is decided, every deadline that had passed by then takes effect
+Both are pure. The time is the command's. Before a command is decided, every reminder and deadline due by then takes effect
 at its own moment, so that nobody gains by a slow machine. What programmes differ in is their tables, never this code."""
 
 from collections.abc import Iterable
@@ -63,8 +63,8 @@ class Refusal:
 def decide(
     file: CaseFile | None, command: Command, at: datetime, command_id: str, programmes: Programmes
 ) -> list[CaseEvent] | Refusal:
-    """The events that a command received at `at` causes, in order: first one for each deadline that had passed, last its
-    own. No events: it is stale or has been seen. A refusal changes nothing, not even what time would have.
+    """The events that a command received at `at` causes, in order: first one for each reminder and deadline that was due,
+    last its own. No events: it is stale or has been seen. A refusal changes nothing, not even what time would have.
 
     `file` is None before the order's first case. `at` earlier than the file's last event counts as that moment. Ids of
     all that is made derive from `command_id`, or from what else caused it, so that a repeat makes the same."""
@@ -85,11 +85,9 @@ def decide(
             decided = _act(file, command, at, command_id, programmes)
         case PostMessage():
             decided = _write(file, command, at, command_id)
-        case ReminderReached():
-            decided = _remind(file, command, programmes)
         case NoticeSent() | NoticeFailed():
             decided = _record(file, command, at)
-        case DeadlineReached():
+        case DeadlineReached() | ReminderReached():  # they only woke us: time has passed
             decided = []
     return decided if isinstance(decided, Refusal) else passed + decided
 
@@ -179,11 +177,18 @@ def at_time(file: CaseFile, at: datetime, programmes: Programmes) -> CaseFile:
 
 
 def _pass_time(file: CaseFile, at: datetime, programmes: Programmes) -> tuple[CaseFile, list[CaseEvent]]:
-    """Let every deadline due by `at` take effect, each at its own moment, in their order over all cases."""
+    """Let every reminder and deadline due by `at` take effect, each at its own moment, in their order over all cases: what
+    happened does not depend on which timer, notice or party was heard first."""
     events: list[CaseEvent] = []
-    while due := [(d.due_at, d.deadline_id, c, d) for c in file.cases.values() for d in c.deadlines if d.due_at <= at]:
-        _, _, case, deadline = min(due, key=lambda each: each[:2])
-        event = _silence(file, case, deadline, programmes)
+    while due := [
+        (when, when == deadline.due_at, deadline.deadline_id, case, deadline)
+        for case in file.cases.values()
+        for deadline in case.deadlines
+        for when in (*deadline.remind_at, deadline.due_at)
+        if when <= at
+    ]:
+        when, passed, _, case, deadline = min(due, key=lambda each: each[:3])
+        event = _silence(file, case, deadline, programmes) if passed else _remind(file, case, deadline, when, programmes)
         file = evolve(file, event)
         events.append(event)
     return file, events
@@ -216,15 +221,11 @@ def _stands(file: CaseFile, command: DeadlineReached | ReminderReached, at: date
     return False
 
 
-def _remind(file: CaseFile, command: ReminderReached, programmes: Programmes) -> list[CaseEvent]:
-    case = file.cases[command.case_id]
-    deadline = next((each for each in case.deadlines if each.deadline_id == command.deadline_id), None)
-    if deadline is None:  # it passed in the meantime
-        return []
-    now = Situation(file, case, _programme(case, programmes), "system", max(command.remind_at, file.at))
-    remaining = tuple(moment for moment in deadline.remind_at if moment != command.remind_at)
+def _remind(file: CaseFile, case: Case, deadline: Deadline, when: datetime, programmes: Programmes) -> CaseEvent:
+    now = Situation(file, case, _programme(case, programmes), "system", when)
+    remaining = tuple(moment for moment in deadline.remind_at if moment != when)
     fresh = {"remind_at": remaining, "on_silence": consequence_of(now, deadline.kind, deadline.due_at)}
-    return [ReminderGiven(**_head(now, SYSTEM, counts=False), deadline=deadline.model_copy(update=fresh))]
+    return ReminderGiven(**_head(now, SYSTEM, counts=False), deadline=deadline.model_copy(update=fresh))
 
 
 # What the parties do

@@ -24,6 +24,8 @@ _HEARD = (
     ReportAccepted | FactRecorded | TakeAction | PostMessage | DeadlineReached | ReminderReached | NoticeSent | NoticeFailed
 )
 _ASKED = TakeAction | PostMessage
+_UNNUMBERED = _ASKED | NoticeSent | NoticeFailed
+"""What may come again at another place and has no number to be recognised by: its id is remembered."""
 _REFUSALS_KEPT = 8
 
 
@@ -89,13 +91,15 @@ class CasesHandler:
     async def prepare(self, batch: Sequence[Inbound]) -> frozenset[str]:
         """The commands of the batch that were done before: a gateway that takes over a key publishes its command again."""
         return await done_among(
-            self._database, {inbound.envelope.id for inbound in batch if isinstance(inbound.envelope.message, _ASKED)}
+            self._database, {inbound.envelope.id for inbound in batch if isinstance(inbound.envelope.message, _UNNUMBERED)}
         )
 
     def apply(self, state: Docket, inbound: Inbound, context: frozenset[str]) -> Step[Docket]:
         envelope = inbound.envelope
         command = envelope.message
         if not isinstance(command, _HEARD):
+            return Step(state)
+        if isinstance(command, NoticeSent | NoticeFailed) and (envelope.id in context or state.has_done(envelope.id)):
             return Step(state)
         if isinstance(command, _ASKED):
             if envelope.id in context or state.has_done(envelope.id):
@@ -110,9 +114,10 @@ class CasesHandler:
             return Step(kept, (_answer(cause, CommandRefused(problem=decided.problem), envelope.time),))
         if not decided:
             return Step(state)
-        if isinstance(command, _ASKED):
+        if isinstance(command, _UNNUMBERED):
             state = replace(state, doing=(*state.doing, cause))
-        return _record(state, decided, cause if isinstance(command, _ASKED | ReportAccepted) else None)
+        asked = isinstance(command, _ASKED | ReportAccepted)
+        return _record(state, decided, cause if asked or isinstance(command, _UNNUMBERED) else None, answers=asked)
 
     def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
         return appends
@@ -127,15 +132,17 @@ class CasesHandler:
         return {}
 
 
-def _record(state: Docket, decided: Sequence[CaseEvent], asked_by: str | None) -> Step[Docket]:
+def _record(state: Docket, decided: Sequence[CaseEvent], cause: str | None, *, answers: bool) -> Step[Docket]:
     """Seal each event to its case's chain and put it down: in the file, the history, the thread, on the topic.
 
-    The last event is the command's own; those before it are deadlines that had passed by then, caused by nobody."""
+    The last event is the command's own, and the answer to whoever waits for it; those before it are reminders and deadlines
+    that were due by then, caused by nobody."""
     file = state.file
     emissions: list[Emission] = []
     appends: list[Append] = []
     for number, event in enumerate(decided, start=1):
-        command_id = asked_by if number == len(decided) else None
+        own = cause if number == len(decided) else None
+        command_id = own if answers else None
         case = None if file is None else file.cases.get(event.case_id)
         data = data_of(event)
         sealed = seal(
@@ -157,7 +164,7 @@ def _record(state: Docket, decided: Sequence[CaseEvent], asked_by: str | None) -
             )
         )
         # The file counts its events as the topic does: every sequenced event on it is one of the file's.
-        appends.append(history_entry(event, data, sealed, file.sequence, command_id))
+        appends.append(history_entry(event, data, sealed, file.sequence, own))
         if isinstance(event, CaseMoved | MessagePosted) and event.message is not None:
             appends.append(thread_entry(event, event.message, file.sequence))
     return Step(replace(state, file=file), tuple(emissions), tuple(appends))

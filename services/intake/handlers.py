@@ -28,9 +28,10 @@ class IntakeHandler:
 
     service: str = "intake"
     topics: tuple[Topic, ...] = READS["intake"]
-    # Each event of cases may end or reopen a case: missing one would hold a payout for ever, or release it too early.
-    gapless: frozenset[str] = frozenset({"cases"})
-    ignored: frozenset[str] = frozenset()
+    gapless: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset(
+        {"case.message-posted", "case.reminder-given", "case.notice-recorded", "command.refused", "command.repeated"}
+    )
 
     def __init__(self, database: Database, programmes: Programmes) -> None:
         self._database = database

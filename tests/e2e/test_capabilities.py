@@ -74,7 +74,7 @@ def test_a_preview_says_what_would_be_and_changes_nothing(world: World) -> None:
     assert preview["money"]["refundable"] == eur("0.00")
     assert [deadline["party"] for deadline in preview["deadlines"]] == ["buyer"]
     assert {"party": "buyer", "kind": "answer"} in preview["messages"]
-    assert preview["payout"] == {"held": True}
+    assert preview["payout"]["held"] is True
     assert preview["protection"]["state"] == "active"
     assert shop.staff.case(case["case_id"]) == before
     shop.staff.post(f"/v1/cases/{case['case_id']}/previews", {"action": "confirm_return"}).problem(409)

@@ -212,7 +212,7 @@ def test_the_merchant_s_silence_puts_the_case_under_review_after_five_days(world
     (silence,) = [
         entry
         for entry in shop.staff.get(f"/v1/cases/{case['case_id']}/history")["items"]
-        if entry["data"].get("action") == "silence"
+        if entry.get("data", {}).get("action") == "silence"
     ]
     assert silence["at"] == deadline["due_at"]
     assert "answer" in shop.staff.allowed(case)

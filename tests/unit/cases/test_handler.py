@@ -79,13 +79,14 @@ def test_the_end_and_the_reopening_of_a_case_are_settled_by_intake(desk: Desk, o
 @pytest.mark.rule("BP-18")
 def test_a_deadline_passed_on_the_way_belongs_to_no_command(desk: Desk, order: Reported) -> None:
     letter = order.write("buyer", "Hello?", day(9))
-    opened, silence, written = desk.take_all(order.report(), letter)
+    opened, reminder, silence, written = desk.take_all(order.report(), letter)
     assert isinstance(opened.message, CaseOpened)
     assert isinstance(silence.message, CaseMoved)
     assert (silence.message.action, silence.command_id, silence.settles) == ("silence", None, False)
+    assert (reminder.message.kind, reminder.command_id, reminder.time) == ("case.reminder-given", None, day(3))
     assert silence.time == day(5)
     assert (written.command_id, written.settles) == (letter.id, True)
-    assert [entry.get("command_id") for entry in desk.history] == [opened.command_id, None, letter.id]
+    assert [entry.get("command_id") for entry in desk.history] == [opened.command_id, None, None, letter.id]
 
 
 def test_a_timer_settles_nothing_and_a_stale_one_does_nothing(desk: Desk, order: Reported) -> None:
@@ -96,7 +97,7 @@ def test_a_timer_settles_nothing_and_a_stale_one_does_nothing(desk: Desk, order:
         case_id=order.case(), deadline_id=deadline.deadline_id, generation=deadline.generation, due_at=deadline.due_at
     )
     timer = Envelope("timer", "escalation", order.order_id, day(6), reached)
-    assert kinds(desk.take(timer)) == [("case.moved", None, False)]
+    assert kinds(desk.take(timer)) == [("case.reminder-given", None, False), ("case.moved", None, False)]
     before = desk.state
     assert desk.take(timer) == ()
     assert desk.state is before
@@ -134,9 +135,11 @@ def test_a_notice_is_history_and_no_new_version(desk: Desk, order: Reported) -> 
         at=day(0),
     )
     notice = NoticeSent(order_id=order.order_id, case_id=order.case(), notice=proof)
-    (told,) = desk.take(Envelope("n", "notifications", order.order_id, day(0), notice, sequence=1))
+    sent = Envelope("n", "notifications", order.order_id, day(0), notice)
+    (told,) = desk.take(sent)
     assert isinstance(told.message, NoticeRecorded)
-    assert told.message.case_version == 1
+    assert (told.message.case_version, told.command_id, told.settles) == (1, None, False)
+    assert desk.take(sent) == ()  # told again after a crash
     assert [entry["sequence"] for entry in desk.history] == [1, 2]
 
 

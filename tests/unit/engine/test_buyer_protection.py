@@ -329,7 +329,9 @@ def test_silence_happens_at_its_deadline_before_what_comes_later() -> None:
     play.wait("P9D")
     decided = play.write("merchant", "Sorry, we are late")
     assert isinstance(decided, list)
-    silent, written = decided
+    reminded, silent, written = decided
+    assert isinstance(reminded, ReminderGiven)
+    assert reminded.at < due
     assert isinstance(silent, CaseMoved)
     assert (silent.action, silent.kind_of_deadline, silent.at, silent.actor.role) == (
         "silence",
@@ -351,7 +353,7 @@ def test_what_came_at_the_deadline_itself_is_late_and_what_came_before_counts() 
     assert early.case.state == "awaiting_buyer"
     late.now = late.deadline("merchant_answer").due_at
     late.act("merchant", "answer", refund="yes", message="Too late")
-    assert [type(event).__name__ for event in late.events] == ["CaseOpened", "CaseMoved", "CaseMoved"]
+    assert [type(event).__name__ for event in late.events] == ["CaseOpened", "ReminderGiven", "CaseMoved", "CaseMoved"]
 
 
 def test_several_deadlines_pass_in_their_order() -> None:
@@ -364,7 +366,7 @@ def test_several_deadlines_pass_in_their_order() -> None:
     assert isinstance(decided, list)
     assert [event.at for event in decided] == sorted(event.at for event in decided)
     assert {event.case_id for event in decided} == set(first)
-    assert len(decided) == 5  # two merchants silent, two platform targets, the message
+    assert len(decided) == 7  # two merchants reminded and silent, two platform targets, the message
 
 
 def test_stale_timers_do_nothing() -> None:
@@ -415,14 +417,23 @@ def test_reminders_come_once_before_the_deadline() -> None:
     assert add(moment, "P5D", ZONE) == play.deadline("buyer_reaction").due_at
 
 
-def test_a_reminder_that_comes_after_its_deadline_is_not_given() -> None:
+@pytest.mark.rule("NX-05")
+@pytest.mark.parametrize("first", ["deadline", "reminder", "party"])
+def test_whatever_is_heard_first_a_reminder_comes_at_its_moment_and_before_the_deadline(first: str) -> None:
     play = Play()
     play.report()
     deadline = play.deadline("merchant_answer")
     play.now = deadline.due_at
-    decided = play.remind(deadline, deadline.remind_at[0])
-    assert isinstance(decided, list)
-    assert [type(event).__name__ for event in decided] == ["CaseMoved"]
+    if first == "deadline":
+        play.wake()
+    elif first == "reminder":
+        play.remind(deadline, deadline.remind_at[0])
+    else:
+        play.write("merchant", "Are we late?")
+    reminded, silent = play.events[1:3]
+    assert isinstance(reminded, ReminderGiven)
+    assert isinstance(silent, CaseMoved)
+    assert (reminded.at, silent.at) == (deadline.remind_at[0], deadline.due_at)
     assert play.remind(deadline, deadline.remind_at[0]) == []
 
 

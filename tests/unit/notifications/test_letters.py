@@ -21,6 +21,8 @@ def told(story: Story) -> set[tuple[str, str]]:
 
 def silence(story: Story) -> Story:
     assert story.file is not None
+    if story.file.cases[CASE_ID].deadlines[0].remind_at:
+        reminder(story)
     deadline = story.file.cases[CASE_ID].deadlines[0]
     story.at = deadline.due_at
     reached = DeadlineReached(
