@@ -1,7 +1,6 @@
 """`recourse demo`: a sandbox, some hundred orders played to their end, and an account of it that a newcomer understands."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from recourse.failing import failing_clearly
 from recourse.replay import account_of, play, progress_shown, starting_clock
 from recourse.sandbox import Sandbox, own_sandbox
 from recourse.up import Stops
+from simulator.agenda import Pace
 from simulator.client import Api, GaveUp
 from simulator.generator import generate
 from simulator.player import PlayError
@@ -28,6 +28,8 @@ __all__ = ["demo"]
 
 _ORDERS = 240
 _PAGE = 200
+_WIDTH = 110
+"""Columns of an account that goes into a file."""
 _MEANING = {
     "refunded": "the merchant refunded all, the buyer received it",
     "partially_refunded": "the merchant refunded a part, the buyer received it",
@@ -56,7 +58,8 @@ def demo(
         with own_sandbox(data, starting_clock(batch), stack=stack) as sandbox:
             to_stderr(f"playing {orders} orders from {batch.orders[0].placed_at:%d %B %Y} on …")
             account = uvloop.run(_played(sandbox, orders, seed))
-            Console(soft_wrap=False).print(account)
+            console = Console()
+            console.print(account, width=None if console.is_terminal else _WIDTH)
             if keep:
                 _keep(sandbox)
     _say_where_to_look(data, keep)
@@ -64,7 +67,8 @@ def demo(
 
 async def _played(sandbox: Sandbox, orders: int, seed: int) -> RenderableType:
     with progress_shown() as progress:
-        played, mails, seconds = await play(sandbox, generate(orders, seed), seed, progress)
+        pace = Pace(enough=1, most_days=1)  # day by day, so that the story has its natural pauses
+        played, mails, seconds = await play(sandbox, generate(orders, seed), seed, progress, pace=pace)
     async with Api(sandbox.urls) as api:
         story = await _story(api, sandbox, list(played.cases))
     return Group(_summary(account_of(played, mails, seconds)), *(story.told() if story is not None else ()))
@@ -228,11 +232,14 @@ async def _story(api: Api, sandbox: Sandbox, case_ids: Sequence[str]) -> _Story 
         return answer.json()
 
     async def weight(case_id: str) -> tuple[int, str]:
+        """Different deeds of the three parties count most, then money; a story should not be too long."""
         items = (await read(f"/v1/cases/{case_id}/history", limit=_PAGE))["items"]
-        kinds = Counter(f"{item['type']}{(item.get('data') or {}).get('action', '')}" for item in items)
-        roles = {item["actor"]["role"] for item in items}
-        money = any(((item.get("data") or {}).get("change") or {}).get("ledger") for item in items)
-        return len(kinds) + 2 * len(roles) + 3 * money - max(0, len(items) - 14), case_id
+        data = [item.get("data") or {} for item in items]
+        deeds = {(item["actor"]["role"], each.get("action", "")) for item, each in zip(items, data, strict=True)}
+        parties = {role for role, _ in deeds} & {"buyer", "merchant", "platform"}
+        money = any((each.get("change") or {}).get("ledger") for each in data)
+        silent_end = bool(data) and any((each.get("change") or {}).get("outcome") == "no_reaction" for each in data)
+        return len(deeds) + 2 * len(parties) + 3 * money - 4 * silent_end - max(0, len(items) - 22), case_id
 
     if not case_ids:
         return None

@@ -21,6 +21,7 @@ from deploy.local import Choice, StackError
 from deploy.local.stack import to_stderr
 from recourse.failing import failing_clearly
 from recourse.sandbox import Sandbox, existing_sandbox, own_sandbox
+from simulator.agenda import Pace
 from simulator.client import Api, GaveUp
 from simulator.generator import generate
 from simulator.orders import Batch, read_export
@@ -77,7 +78,12 @@ async def _replayed(sandbox: Sandbox, batch: Batch, seed: int) -> dict[str, Any]
 
 
 async def play(
-    sandbox: Sandbox, batch: Batch, seed: int, progress: Callable[[Progress], None] = lambda progress: None
+    sandbox: Sandbox,
+    batch: Batch,
+    seed: int,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    *,
+    pace: Pace | None = None,
 ) -> tuple[Played, int, float]:
     """Play a batch on a sandbox: what it came to, the mails that went out, and the seconds it took.
 
@@ -89,7 +95,7 @@ async def play(
         now = parse_moment(clock.json()["now"])
         batch, days = shifted(batch, now)
         before = await count_mails(api, sandbox)
-        player = Player(api, sandbox.keys, batch, seed, progress=progress, salt=f"{days}/" if days else "")
+        player = Player(api, sandbox.keys, batch, seed, pace=pace, progress=progress, salt=f"{days}/" if days else "")
         began = time.monotonic()
         played = await player.play()
         seconds = time.monotonic() - began

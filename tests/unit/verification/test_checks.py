@@ -157,6 +157,7 @@ def end(parts: dict[str, Any], **change: Any) -> None:
         ("one_effect_per_command", lambda parts: parts["history"][2].update(command_id="c1")),
         ("gapless_sequences", lambda parts: parts["intake"].update(sequence=5)),
         ("gapless_sequences", lambda parts: parts["gateway"].update(seen={"intake": 4, "cases": 2})),
+        ("gapless_sequences", lambda parts: parts["intake"].update(seen={"cases": 4})),
         ("gapless_sequences", lambda parts: parts["history"].pop()),
         ("gapless_sequences", lambda parts: parts["history"][1].update(order_sequence=7)),
         ("hash_chain_whole", lambda parts: parts["history"].pop(1)),
