@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from deploy.local import Stack
@@ -9,6 +10,6 @@ from tests.component.gateway.platform import Platform, platform_of
 
 
 @pytest_asyncio.fixture(scope="session")
-async def platform(stack: Stack) -> AsyncIterator[Platform]:
-    async with platform_of(stack) as started:
+async def platform(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    async with platform_of(stack, tmp_path_factory.mktemp("platform")) as started:
         yield started

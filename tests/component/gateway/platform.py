@@ -1,4 +1,4 @@
-"""The platform as clients of the API meet it: two gateways over intake and cases, in a namespace of their own."""
+"""The platform as clients of the API meet it: two gateways over all other services, in a namespace of their own."""
 
 import asyncio
 import dataclasses
@@ -6,16 +6,20 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from contracts.base import format_moment
 from deploy.local import Stack
+from deploy.local.mailsink import Mailbox, Mailsink, serve_http
 from deploy.local.ports import free_port
 from services.cases.app import serve as serve_cases
+from services.escalation.app import serve as serve_escalation
 from services.gateway.app import serve as serve_gateway
 from services.intake.app import serve as serve_intake
+from services.notifications.app import serve as serve_notifications
 from tests.component.running import Running, own_namespace
 
 __all__ = ["NOW", "Client", "Platform", "eur", "platform_of"]
@@ -127,19 +131,44 @@ def order_body(merchant_id: str, **more: Any) -> Json:
 
 
 @asynccontextmanager
-async def platform_of(stack: Stack) -> AsyncIterator[Platform]:
+async def mail_server(folder: Path) -> AsyncIterator[tuple[int, int]]:
+    """The sandbox's mail server; its ports for SMTP and HTTP."""
+    mailbox = Mailbox(folder)
+    smtp_port, http_port = free_port(), free_port()
+    smtp = await Mailsink(mailbox).serve(smtp_port)
+    http = serve_http(mailbox, http_port)
+    try:
+        yield smtp_port, http_port
+    finally:
+        smtp.close()
+        http.shutdown()
+        http.server_close()
+        mailbox.close()
+
+
+@asynccontextmanager
+async def platform_of(stack: Stack, folder: Path) -> AsyncIterator[Platform]:
     """Started in this process, stopped at the end."""
-    async with own_namespace(stack) as running:
+    async with mail_server(folder / "mails") as (smtp_port, http_port), own_namespace(stack) as running:
         common = dataclasses.replace(
-            running.settings, platform_key="platform-key", partner_key="partner-key", secret="of-the-tests", clock=NOW
+            running.settings,
+            platform_key="platform-key",
+            partner_key="partner-key",
+            secret="of-the-tests",
+            clock=NOW,
+            smtp_url=f"smtp://127.0.0.1:{smtp_port}",
+            mailsink_url=f"http://127.0.0.1:{http_port}",
+            evidence_url=f"file://{folder / 'evidence'}",
         )
         ports = [free_port(), free_port()]
         for number, port in enumerate(ports, 1):
             running.settings = dataclasses.replace(common, http_port=port, base_url=f"http://127.0.0.1:{ports[0]}")
-            running.start(serve_gateway, f"gateway-{number}")
+            running.start(serve_gateway, f"gateway-{number}", static=True)
         running.settings = common
-        running.start(serve_intake, "intake-1")
-        running.start(serve_cases, "cases-1")
+        running.start(serve_intake, "intake-1", static=True)
+        running.start(serve_cases, "cases-1", static=True)
+        running.start(serve_escalation, "escalation-1", static=True)
+        running.start(serve_notifications, "notifications-1", static=True)
         gateways = [httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) for port in ports]
         platform = Platform(running, gateways)
         try:

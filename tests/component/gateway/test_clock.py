@@ -1,0 +1,69 @@
+"""The sandbox's clock: moved behind a barrier, by one gateway at a time, and what it causes is done when it answers (NX-05)."""
+
+import asyncio
+from datetime import timedelta
+
+from contracts.base import parse_moment
+from tests.component.gateway.platform import Platform
+
+
+async def test_moving_the_clock_does_all_that_it_causes(platform: Platform) -> None:
+    case, staff, buyer = await platform.reported()
+    path = f"/v1/cases/{case['case_id']}"
+    due = parse_moment(case["deadlines"][0]["due_at"])
+    before = parse_moment((await platform.agent.get("/v1/sandbox/clock"))["now"])
+    moved = await platform.agent.post("/v1/sandbox/clock", {"now": (due + timedelta(minutes=1)).isoformat()}, at=1)
+    assert moved.status_code == 200, moved.text
+    assert moved.json()["status"] == "ready"
+    assert await platform.partner.get("/v1/sandbox/clock") == moved.json()
+    seen = await buyer.get(path)
+    assert (seen["state"], seen["turn"]) == ("under_review", "platform")
+    history = (await buyer.get(f"{path}/history"))["items"]
+    (silence,) = [entry for entry in history if entry["type"] == "case.moved"]
+    assert parse_moment(silence["at"]) == due
+    mails = (await staff.get("/v1/sandbox/mails", to="cases@shop.example", case_id=case["case_id"]))["items"]
+    assert [mail["kind"] for mail in mails][:2] == ["case_opened", "reminder"]
+    assert parse_moment(mails[1]["sent_at"]) > before
+    wrong = await staff.ask("GET", "/v1/sandbox/mails?after=rubbish")
+    assert wrong.status_code == 422
+
+
+async def test_moves_at_the_same_time_come_one_after_the_other(platform: Platform) -> None:
+    now = parse_moment((await platform.agent.get("/v1/sandbox/clock"))["now"])
+    answers = await asyncio.gather(
+        *(platform.agent.post("/v1/sandbox/clock", {"advance": "PT1H"}, at=number % 2) for number in range(4))
+    )
+    assert [answer.status_code for answer in answers] == [200] * 4
+    after = parse_moment((await platform.agent.get("/v1/sandbox/clock", at=1))["now"])
+    assert after == now + timedelta(hours=4)
+
+
+async def test_a_move_is_made_once_by_its_key(platform: Platform) -> None:
+    now = parse_moment((await platform.agent.get("/v1/sandbox/clock"))["now"])
+    for at in (0, 1):
+        moved = await platform.partner.post("/v1/sandbox/clock", {"advance": "PT1H"}, at=at, Idempotency_Key=f"move {now}")
+        assert moved.status_code == 200, moved.text
+    assert parse_moment((await platform.agent.get("/v1/sandbox/clock"))["now"]) == now + timedelta(hours=1)
+
+
+async def test_a_move_that_was_left_behind_is_brought_to_its_end(platform: Platform) -> None:
+    documents = platform.running.database("gateway")["sandbox"]
+    kept = await documents.find_one({"_id": "clock"})
+    assert kept is not None
+    left = {"ready": False, "generation": kept["generation"] + 1, "owner": "a gateway that died", "command_id": "its own"}
+    await documents.update_one({"_id": "clock"}, {"$set": left})
+    assert (await platform.agent.get("/v1/sandbox/clock"))["status"] == "advancing"
+    for _ in range(200):
+        if (await platform.agent.get("/v1/sandbox/clock"))["status"] == "ready":
+            break
+        await asyncio.sleep(0.1)
+    else:
+        raise AssertionError("nobody brought it to its end")
+
+
+async def test_a_link_moves_no_clock(platform: Platform) -> None:
+    _, staff, buyer = await platform.reported()
+    assert (await buyer.post("/v1/sandbox/clock", {"advance": "PT1H"})).status_code == 403
+    assert (await platform.nobody.post("/v1/sandbox/clock", {"advance": "PT1H"})).status_code == 401
+    bounce = await staff.post("/v1/sandbox/bounces", {"email": "nobody@bounce.example"})
+    assert (bounce.status_code, bounce.json()) == (201, {"email": "nobody@bounce.example"})
