@@ -10,6 +10,7 @@ import uvloop
 
 from deploy.local import Choice, StackError, attach_stack, start_stack
 from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_play
+from recourse.benching.gateway import bench_gateway
 from recourse.benching.ingest import bench_ingest
 from recourse.failing import failing_clearly
 from recourse.replay import play, starting_clock
@@ -39,6 +40,23 @@ def ingest(
         empty_folder(data)
         with start_stack(data, stack, bound=True) as running:
             result = uvloop.run(bench_ingest(running, data, orders))
+    _show(result, as_json)
+
+
+@app.command()
+def gateway(
+    reports: Annotated[int, typer.Option(min=20, help="So many reports.")] = 400,
+    rate: Annotated[float, typer.Option(min=1, help="So many of them a second.")] = 20.0,
+    as_json: AsJson = False,
+    data: Data = Path(".recourse/bench"),
+    stack: StackOption = Choice.AUTO,
+) -> None:
+    """A report until its open case is in the answer, at a steady rate, with everything on this machine; then the read on
+    another gateway."""
+    with failing_clearly(StackError, PlayError, GaveUp, OSError):
+        clock = starting_clock(generate(reports, 1))
+        with own_sandbox(data, clock, instances=2, stack=stack) as sandbox:
+            result = uvloop.run(bench_gateway(sandbox, reports, rate))
     _show(result, as_json)
 
 
