@@ -97,7 +97,7 @@ async def _read(request: AnyRequest, boundary: str) -> Upload:
                     raise too_large("A file may have 10 MiB at most, another field 64 KiB.")
                 parts.append(bytes(found))
             else:
-                name, filename, parts, size = found.name, found.filename, [], 0
+                name, filename, parts, size = found.name or "", found.filename, [], 0
         if not event["more_body"]:
             parser.close()
     return upload
