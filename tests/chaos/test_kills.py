@@ -20,7 +20,7 @@ from recourse.sandbox import Sandbox, own_sandbox
 from recourse.verification.whole import verify_all
 from simulator.generator import generate
 
-ORDERS, KILLS, SEED = 60, 12, 5
+ORDERS, KILLS, SEED = 40, 10, 5
 BATCH = generate(ORDERS, SEED)
 
 
