@@ -179,14 +179,15 @@ async def test_facts_and_silence_reach_the_case(running: Running, events: Reader
     await running.send(CASES_COMMANDS, late)
     await answers(events, late)
     entries = await consistent(running, events.envelopes, order.order_id)
-    assert [entry["type"] for entry in entries] == ["case.opened", "case.fact-attached", "case.moved", "case.message-posted"]
-    silence = entries[2]
+    happened = ["case.opened", "case.fact-attached", "case.reminder-given", "case.moved", "case.message-posted"]
+    assert [entry["type"] for entry in entries] == happened
+    silence = entries[3]
     assert (silence["data"]["action"], silence["at"], silence.get("command_id")) == (
         "silence",
         "2019-08-06T09:30:00.000Z",
         None,
     )
-    assert entries[3]["command_id"] == late.id
+    assert entries[4]["command_id"] == late.id
 
 
 async def test_a_command_that_comes_again_is_answered_and_not_done_again(running: Running, events: Reader) -> None:
