@@ -21,7 +21,7 @@ from services.gateway.commands import Commands, Promised
 from services.gateway.idempotency import Idempotency, Work
 from services.gateway.objects import Objects
 from services.gateway.principals import Principal, Principals, require_acting
-from services.gateway.problems import ProblemError
+from services.gateway.problems import ProblemError, unavailable
 from services.gateway.projector import Body
 from services.gateway.representations import Reader, locale_for
 from services.gateway.requests import AnyRequest, idempotency_key, known_id, locale_of
@@ -99,7 +99,18 @@ class Gateway:
             body = await self.order(principal, order_id)
         except ProblemError:
             raise ProblemError(Problem.not_found("case")) from None
-        if case_id not in (body.get("file") or {}).get("cases", {}) or not principal.sees_case(case_id):
+        if not principal.sees_case(case_id):
+            raise ProblemError(Problem.not_found("case"))
+
+        def opened(body: Body) -> bool:
+            return case_id in (body.get("file") or {}).get("cases", {})
+
+        if not opened(body) and case_id in (body.get("standing") or {}).get("cases", ()):
+            # Intake has opened it, and a repeated report may have been answered with its address; cases is on its way to it.
+            body = await self.seen(order_id, opened)
+            if not opened(body):
+                raise unavailable("The case is being opened. Ask again in a moment.")
+        if not opened(body):
             raise ProblemError(Problem.not_found("case"))
         return body
 
