@@ -479,9 +479,12 @@ class Player:
 
 async def _together(work: Iterable[Awaitable[None]]) -> None:
     """Run all at once (the client bounds how many ask at a time); the first failure stops the rest."""
-    async with asyncio.TaskGroup() as group:
-        for one in work:
-            group.create_task(_awaited(one))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(_awaited(one))
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 async def _awaited(work: Awaitable[None]) -> None:
