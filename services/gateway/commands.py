@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from chassis.clock import Clock
@@ -47,9 +47,9 @@ class Commands:
         self._clock = clock
         self._sending: set[asyncio.Task[None]] = set()
 
-    def record(self, key: str, message: Message, command_id: str, at: datetime) -> Record:
-        """The record of a command."""
-        return encode(Envelope(id=command_id, source="gateway", key=key, time=at, message=message))
+    def record(self, key: str, message: Message, command_id: str) -> Record:
+        """The record of a command that is given now."""
+        return encode(Envelope(id=command_id, source="gateway", key=key, time=self._clock.now(), message=message))
 
     async def publish(self, records: Sequence[tuple[str, Record]]) -> None:
         """Return when the broker has them. Raises 503 where it does not take them in time; they may still get there."""
@@ -64,7 +64,7 @@ class Commands:
     async def ask(self, topic: Topic, key: str, message: Message, command_id: str, prefer: Preference) -> Document:
         """Publish a command and return its outcome, {status, kind, key, href, …}. Raises the problem of a refusal, and Promised
         where the outcome is not there within the wait."""
-        record = self.record(key, message, command_id, self._clock.now())
+        record = self.record(key, message, command_id)
         if prefer.wait_s == 0:
             await self.publish([(topic.name, record)])
             raise Promised(command_id, prefer.applied)
@@ -80,15 +80,13 @@ class Commands:
         return outcome
 
     async def ask_many(
-        self, topic: Topic, commands: Sequence[tuple[str, str, Message]], timeout_s: float, turn: asyncio.Lock
+        self, topic: Topic, commands: Sequence[tuple[str, Record]], timeout_s: float, turn: asyncio.Lock
     ) -> dict[str, Document]:
-        """Publish (command id, key, message) each and return the outcomes that are there in time, refusals included. Those who
+        """Publish (command id, record) each and return the outcomes that are there in time, refusals included. Those who
         share `turn` publish one after the other."""
-        at = self._clock.now()
-        records = [(topic.name, self.record(key, message, command_id, at)) for command_id, key, message in commands]
-        with self._waiting.expect(command_id for command_id, _, _ in commands) as expected:
+        with self._waiting.expect(command_id for command_id, _ in commands) as expected:
             async with turn:
-                await self.publish(records)
+                await self.publish([(topic.name, record) for _, record in commands])
             return await expected.outcomes(timeout_s)
 
     async def promise(self, principal: Principal, promised: Promised) -> Answer:

@@ -18,6 +18,7 @@ from litestar.types import Receive, Scope, Send
 
 from chassis.store import Database
 from contracts.base import Message
+from contracts.envelope import Record
 from contracts.ids import derived
 from contracts.problems import Problem
 from contracts.topics import Topic
@@ -33,9 +34,9 @@ LINE_LIMIT = 1024 * 1024
 """The most bytes of a line."""
 _IN_MEMORY = 1024 * 1024
 _CHUNK = 256 * 1024
-_WINDOW = 250
+_WINDOW = 200
 """Lines that are sent together."""
-_WINDOWS = 8
+_WINDOWS = 6
 """Windows on their way at once."""
 _OUTCOMES_S = 30.0
 """How long a window waits for its outcomes, in seconds."""
@@ -153,7 +154,8 @@ class _Sent:
 
     numbers: list[int]
     known: dict[int, dict[str, Any]]
-    commands: list[tuple[int, str, str, Message]]
+    commands: list[tuple[int, str, Record]]
+    """(line, command id, record)"""
 
 
 class Import:
@@ -180,7 +182,7 @@ class Import:
         self._announced = announced
         self._whole = spool is not None
         self._spool = spool or Spool()
-        self._cause = cause
+        self._cause = cause or str(uuid.uuid4())
         self._window = window
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -249,8 +251,9 @@ class Import:
             except ProblemError as error:
                 sent.known[number] = _refused(error.problem)
                 continue
-            command_id = str(uuid.uuid4()) if self._cause is None else derived(self._cause, str(number))
-            sent.commands.append((number, command_id, key, command))
+            command_id = derived(self._cause, str(number))
+            # As bytes at once: thousands are on their way, and models are ten times larger.
+            sent.commands.append((number, command_id, self._commands.record(key, command, command_id)))
         return sent
 
     async def _answered(self, sent: _Sent, turn: asyncio.Lock) -> bytes:
@@ -258,7 +261,7 @@ class Import:
         results = dict(sent.known)
         if sent.commands:
             try:
-                commands = [(command_id, key, command) for _, command_id, key, command in sent.commands]
+                commands = [(command_id, record) for _, command_id, record in sent.commands]
                 outcomes = await self._commands.ask_many(self._importer.topic, commands, _OUTCOMES_S, turn)
             except Exception as error:
                 problem = as_problem(error).problem
@@ -270,7 +273,7 @@ class Import:
     async def _results(self, sent: _Sent, outcomes: dict[str, Document]) -> dict[int, dict[str, Any]]:
         results: dict[int, dict[str, Any]] = {}
         late: list[str] = []
-        for number, command_id, key, _ in sent.commands:
+        for number, command_id, record in sent.commands:
             outcome = outcomes.get(command_id)
             if outcome is None:
                 late.append(command_id)
@@ -278,7 +281,7 @@ class Import:
             elif outcome["status"] == "refused":
                 results[number] = _refused(Problem.model_validate(outcome["problem"]))
             else:
-                results[number] = self._importer.result(key, outcome)
+                results[number] = self._importer.result(record.key.decode(), outcome)
         if late:
             forget_at = wall_clock() + timedelta(seconds=KEPT_S)
             await self._database[PENDING].insert_many(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from chassis.failures import back_off
 from chassis.kafka import tail
@@ -24,7 +24,7 @@ class Waiting:
     def __init__(self, settings: Settings, reads: PointReads) -> None:
         self._settings = settings
         self._reads = reads
-        self._awaited: dict[str, asyncio.Event] = {}
+        self._awaited: dict[str, Expected] = {}
 
     async def listen(self) -> None:
         """Wake waiters. Runs until cancelled."""
@@ -38,65 +38,70 @@ class Waiting:
                     for raw in records:
                         for name, value in raw.headers:
                             if name == _COMMAND_HEADER:
-                                self._wake(value.decode(errors="replace"))
+                                self.wake(value.decode(errors="replace"))
             except Exception as error:
                 attempt += 1
                 log.warning("reading outcomes failed, trying again: %r", error)
                 await asyncio.sleep(back_off(attempt))
 
-    def _wake(self, command_id: str) -> None:
-        event = self._awaited.get(command_id)
-        if event is not None:
-            event.set()
+    def wake(self, command_id: str) -> None:
+        """A command was settled."""
+        expected = self._awaited.pop(command_id, None)
+        if expected is not None:
+            expected.settled(command_id)
 
     def expect(self, command_ids: Iterable[str]) -> "Expected":
         """Begin to listen for these commands; do it before they are published. Use as a context manager."""
-        return Expected(self._awaited, self._reads, list(command_ids))
+        return Expected(self._awaited, self._reads, command_ids)
 
 
 class Expected:
-    """Commands that somebody waits for."""
+    """Commands that somebody waits for. Where two wait for the same one, the first looks into the store now and then."""
 
-    def __init__(self, awaited: dict[str, asyncio.Event], reads: PointReads, command_ids: Sequence[str]) -> None:
+    def __init__(self, awaited: "dict[str, Expected]", reads: PointReads, command_ids: Iterable[str]) -> None:
         self._awaited = awaited
         self._reads = reads
-        self._events = {command_id: awaited.setdefault(command_id, asyncio.Event()) for command_id in command_ids}
+        self._missing = set(command_ids)
+        self._unsettled = set(self._missing)
+        self._all_settled = asyncio.Event()
+        awaited.update(dict.fromkeys(self._missing, self))
 
     def __enter__(self) -> "Expected":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for command_id in self._events:
-            self._awaited.pop(command_id, None)
+        for command_id in self._unsettled:
+            if self._awaited.get(command_id) is self:
+                del self._awaited[command_id]
+
+    def settled(self, command_id: str) -> None:
+        """One of them has its outcome in the store."""
+        self._unsettled.discard(command_id)
+        if not self._unsettled:
+            self._all_settled.set()
 
     async def outcomes(self, timeout_s: float) -> dict[str, Document]:
         """The outcomes that are there within `timeout_s` seconds, by command id. Returns as soon as all are."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + timeout_s
         found: dict[str, Document] = {}
-        while True:
-            missing = [command_id for command_id in self._events if command_id not in found]
-            remaining = give_up - loop.time()
-            if not missing:
-                return found
-            await self._woken(missing, min(_LOOK_S, remaining))
-            for command_id in missing:
-                self._events[command_id].clear()  # before the look: what comes during it leads to another one
-            found |= await self._read(missing)
+        while self._missing:
+            try:
+                async with asyncio.timeout(max(0.0, min(_LOOK_S, give_up - loop.time()))):
+                    await self._all_settled.wait()
+            except TimeoutError:
+                pass
+            self._all_settled.clear()
+            here = await self._read()
+            found |= here
+            self._missing -= here.keys()
             if loop.time() >= give_up:
-                return found
+                break
+        return found
 
-    async def _read(self, command_ids: Sequence[str]) -> dict[str, Document]:
-        if len(command_ids) > 1:
-            return await self._reads.many(COMMANDS, command_ids)
-        outcome = await self._reads.get(COMMANDS, command_ids[0])
-        return {} if outcome is None else {command_ids[0]: outcome}
-
-    async def _woken(self, command_ids: Sequence[str], timeout_s: float) -> None:
-        """Return when all of them were woken, or after `timeout_s` seconds."""
-        try:
-            async with asyncio.timeout(max(0.0, timeout_s)):
-                for command_id in command_ids:
-                    await self._events[command_id].wait()
-        except TimeoutError:
-            return
+    async def _read(self) -> dict[str, Document]:
+        if len(self._missing) > 1:
+            return await self._reads.many(COMMANDS, self._missing)
+        (command_id,) = self._missing
+        outcome = await self._reads.get(COMMANDS, command_id)
+        return {} if outcome is None else {command_id: outcome}
