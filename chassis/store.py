@@ -71,12 +71,20 @@ class MongoStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._collections: dict[str, Collection] = {}
+
+    def _collection(self, name: str) -> Collection:
+        """The driver's object of a collection, made once: making it costs as much as the query."""
+        found = self._collections.get(name)
+        if found is None:
+            found = self._collections[name] = self.database[name]
+        return found
 
     async def load(self, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], dict[str, Any]]:
         """The documents of these ids, by (collection, id); what does not exist is absent. One query a collection."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for collection, ids in wanted.items():
-            cursor = self.database[collection].find({"_id": {"$in": list(ids)}}, batch_size=10_000)
+            cursor = self._collection(collection).find({"_id": {"$in": list(ids)}}, batch_size=10_000)
             for document in await cursor.to_list(None):
                 found[collection, document["_id"]] = document
         return found
@@ -92,7 +100,7 @@ class MongoStore:
         for collection, indexes in by_collection.items():
             operations = [_operation(writes[index]) for index in indexes]
             try:
-                await self.database[collection].bulk_write(operations, ordered=False)
+                await self._collection(collection).bulk_write(operations, ordered=False)
             except BulkWriteError as failed:
                 lost.update(indexes[position] for position in _duplicates(failed))
         return lost
@@ -104,7 +112,7 @@ class MongoStore:
             by_collection.setdefault(append.collection, []).append(append.document)
         for collection, documents in by_collection.items():
             try:
-                await self.database[collection].insert_many(documents, ordered=False)
+                await self._collection(collection).insert_many(documents, ordered=False)
             except BulkWriteError as failed:
                 _duplicates(failed)
 
