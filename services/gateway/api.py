@@ -4,7 +4,7 @@ from litestar import Litestar
 from litestar.di import Provide
 
 from services.gateway import openapi, pages
-from services.gateway.context import Gateway
+from services.gateway.context import Gateway, TheGateway
 from services.gateway.principals import Principal
 from services.gateway.problems import on_error
 from services.gateway.requests import AnyRequest
@@ -31,11 +31,12 @@ __all__ = ["create_app"]
 def create_app(gateway: Gateway) -> Litestar:
     """The application over one process' gateway."""
 
-    async def principal_of(request: AnyRequest) -> Principal:
-        return await gateway.principals.of(request)
-
     def the_gateway() -> Gateway:
         return gateway
+
+    # It asks for the gateway, so that Litestar resolves one after the other instead of in a group of tasks per request.
+    async def principal_of(request: AnyRequest, gateway: TheGateway) -> Principal:
+        return await gateway.principals.of(request)
 
     modules = [
         merchants,

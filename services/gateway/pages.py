@@ -223,11 +223,11 @@ def _in_words(request: AnyRequest, error: Exception) -> Response[str]:
         text=w["unknown_link_text"] if unknown else met.problem.detail,
     )
     status = 404 if met.problem.status == 401 else met.problem.status
-    return Response(page, status_code=status, media_type="text/html; charset=utf-8", headers={**met.headers, **_HEADERS})
+    return Response(page, status_code=status, media_type="text/html", headers={**met.headers, **_HEADERS})
 
 
 def _html(status: int, page: str) -> Response[str]:
-    return Response(page, status_code=status, media_type="text/html; charset=utf-8", headers=_HEADERS)
+    return Response(page, status_code=status, media_type="text/html", headers=_HEADERS)
 
 
 async def _page(

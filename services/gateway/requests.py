@@ -136,7 +136,7 @@ def preference(request: AnyRequest) -> Preference:
         name, _, value = part.strip().partition("=")
         if name == "respond-async":
             return Preference(0.0, "respond-async")
-        if name == "wait" and value.strip('"').isdigit():
+        if name == "wait" and value.strip('"').isdecimal():
             wait_s = min(int(value.strip('"')[:6]), _LONGEST_WAIT_S)
             return Preference(float(wait_s), f"wait={wait_s}")
     return Preference(_WAIT_S, "")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.store import Database
+from chassis.store import Collection, Database
 
 __all__ = [
     "COMMANDS",
@@ -76,6 +76,7 @@ class PointReads:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._collections: dict[str, Collection] = {}
         self._asked: dict[str, dict[str, list[asyncio.Future[Document | None]]]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
 
@@ -92,7 +93,10 @@ class PointReads:
         ids = list(document_ids)
         if not ids:
             return {}
-        cursor = self._database[collection].find({"_id": {"$in": ids}}, _WITHOUT_EFFECTS, batch_size=10_000)
+        known = self._collections.get(collection)
+        if known is None:  # made once: making the driver's object costs as much as the query
+            known = self._collections[collection] = self._database[collection]
+        cursor = known.find({"_id": {"$in": ids}}, _WITHOUT_EFFECTS, batch_size=10_000)
         return {document["_id"]: document for document in await cursor.to_list(None)}
 
     async def _ask(self, collection: str) -> None:

@@ -42,6 +42,8 @@ _STATES = (
 )
 _CLOSED = ("resolved", "rejected")
 _WORDS = re.compile(r"\S+")
+_LONGEST_WORD = 254
+"""Characters of the longest thing that a case is found by, an e-mail address; a store refuses patterns that are much longer."""
 
 
 class ActionRequest(Model):
@@ -277,6 +279,8 @@ def _wanted(given: dict[str, str], principal: Principal) -> tuple[Filter | None,
         wanted["_id"] = given["order_id"]
     if "q" in given:
         words = [word.lower() for word in _WORDS.findall(given["q"])[:8]]
+        if any(len(word) > _LONGEST_WORD for word in words):
+            return None, None
         match = ID_PATTERN.fullmatch(words[0]) if len(words) == 1 else None
         if match is not None:
             found = f"ord_{match['order']}"

@@ -6,10 +6,12 @@ from litestar import Response, post
 from litestar.params import FromPath
 
 from contracts.orders import FactContent, RecordFact
+from contracts.problems import Problem
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer
 from services.gateway.context import Caller, TheGateway
 from services.gateway.documented import documented
+from services.gateway.problems import ProblemError
 from services.gateway.projector import Body
 from services.gateway.requests import AnyRequest, json_body, known_id, parsed, preference
 
@@ -33,6 +35,8 @@ async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Calle
     async def work(command_id: str) -> Answer:
         await gateway.order(principal, order_id)
         principal.require("platform", "partner", "merchant")
+        if principal.capability is not None:
+            raise ProblemError(Problem.forbidden("Facts are recorded with a key, not with a link."))
         content = parsed(FactContent, raw)
         command = RecordFact(order_id=order_id, content=content, actor=principal.actor())
         outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))

@@ -23,7 +23,7 @@ async def explain_problem(request: AnyRequest, name: FromPath[str]) -> Response[
     if name not in EXPLAINED:
         raise ProblemError(Problem.not_found("type of problem"))
     headers = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}
-    return Response(explanation_page(name), media_type="text/html; charset=utf-8", headers=headers)
+    return Response(explanation_page(name), media_type="text/html", headers=headers)
 
 
 routes = (explain_problem,)
