@@ -7,13 +7,14 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-__all__ = ["Duration", "Message", "Model", "Moment", "format_moment", "parse_duration", "parse_moment"]
+__all__ = ["Duration", "GivenMoment", "Message", "Model", "Moment", "format_moment", "parse_duration", "parse_moment"]
 
 
 class Model(BaseModel):
     """A frozen value. Readers tolerate fields that a newer writer added."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    # What did not fit may be somebody's address: an error says where and why, and leaves the value out of logs.
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 class Message(Model):
@@ -45,7 +46,10 @@ def parse_moment(text: str) -> datetime:
 def _to_milliseconds(moment: datetime) -> datetime:
     beyond = moment.microsecond % 1000
     if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
+        try:
+            moment = moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("a time lies between the years 1 and 9999 in UTC") from None
     return moment.replace(microsecond=moment.microsecond - beyond) if beyond else moment
 
 
@@ -63,9 +67,23 @@ Moment = Annotated[
 ]
 """A moment in UTC with milliseconds."""
 
+_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _reckonable(moment: datetime) -> datetime:
+    if not _EARLIEST <= moment <= _LATEST:
+        raise ValueError("a time lies between the years 1900 and 2200")
+    return moment
+
+
+GivenMoment = Annotated[Moment, AfterValidator(_reckonable)]
+"""A moment that somebody outside tells us: within years from which every calendar can reckon decades on, in any zone."""
+
 _DURATION = re.compile(
     r"P(?=.)(?:(?P<weeks>\d{1,4})W)?(?:(?P<days>\d{1,5})D)?"
-    r"(?:T(?=\d)(?:(?P<hours>\d{1,5})H)?(?:(?P<minutes>\d{1,6})M)?(?:(?P<seconds>\d{1,7})S)?)?"
+    r"(?:T(?=\d)(?:(?P<hours>\d{1,5})H)?(?:(?P<minutes>\d{1,6})M)?(?:(?P<seconds>\d{1,7})S)?)?",
+    re.ASCII,
 )
 
 

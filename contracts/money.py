@@ -13,7 +13,7 @@ __all__ = ["Money", "digits_of"]
 
 _DIGITS: dict[str, int] = {currency.code: currency.exponent for currency in Currency if currency.exponent is not None}
 _QUANTUM: dict[str, Decimal] = {code: Decimal(1).scaleb(-digits) for code, digits in _DIGITS.items()}
-_AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,8})?")
+_AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,8})?", re.ASCII)
 
 
 def digits_of(currency: str) -> int:
@@ -34,7 +34,7 @@ class Money(Model):
             return amount
         if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
             raise ValueError('an amount is a decimal string such as "12.34", at most 15 digits before the point')
-        return Decimal(amount)
+        return Decimal(amount) + 0  # which leaves -0.00 without its sign
 
     @field_validator("currency")
     @classmethod

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.actors import Actor
-from contracts.base import Message, Model, Moment
+from contracts.base import GivenMoment, Message, Model, Moment
 from contracts.evidence import Evidence
 from contracts.money import Money
 from contracts.problems import Problem
@@ -79,8 +79,8 @@ class MerchantProfile(Model):
     country: Country
     timezone: Code | None = None
     """An IANA zone; by default the one of the country."""
-    certified_at: Moment | None = None
-    seal_live_at: Moment | None = None
+    certified_at: GivenMoment | None = None
+    seal_live_at: GivenMoment | None = None
     protection_days: Days | None = None
     notify: Annotated[tuple[NotifyAddress, ...], Field(max_length=50)] = ()
     service_contact: ServiceContact
@@ -120,7 +120,7 @@ class FactContent(Model):
     """Something that happened to an order in the world (CP-06), as its source tells it."""
 
     kind: FactKind
-    at: Moment
+    at: GivenMoment
     external_id: Code | None = None
     carrier: Code | None = None
     tracking_code: Code | None = None
@@ -147,8 +147,8 @@ class OrderContent(Model):
     buyer: Buyer
     amount: Money
     lines: Annotated[tuple[OrderLine, ...], Field(max_length=1_000)] = ()
-    placed_at: Moment
-    promised_by: Moment | None = None
+    placed_at: GivenMoment
+    promised_by: GivenMoment | None = None
     protection_activated: Annotated[bool, Field(strict=True)]
     protection_days: Days | None = None
 
@@ -225,7 +225,7 @@ class ReportContent(Model):
     contact: Contact | None = None
     wish: Annotated[str, Field(max_length=2_000)] | None = None
     amount: Money | None = None
-    answer_by: Moment | None = None
+    answer_by: GivenMoment | None = None
     external_id: Code | None = None
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.base import Moment, format_moment, parse_duration, parse_moment
+from contracts.base import GivenMoment, Moment, format_moment, parse_duration, parse_moment
 from contracts.capability import Capability, InvalidToken, mint, read
 from contracts.ids import case_id_of, child_id, derived, order_id_of, order_of
 from contracts.money import Money, digits_of
@@ -28,6 +28,7 @@ MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
         ("100", "JPY", "100"),
         ("1.234", "KWD", "1.234"),
         ("0", "BRL", "0.00"),
+        ("-0.00", "EUR", "0.00"),
     ],
 )
 def test_money_has_the_digits_of_its_currency(amount: str, currency: str, expected: str) -> None:
@@ -40,7 +41,10 @@ def test_money_has_the_digits_of_its_currency(amount: str, currency: str, expect
 @pytest.mark.parametrize(
     ("amount", "currency"),
     [
-        *[(amount, "EUR") for amount in ("12.345", 12.34, 12, "1e3", "NaN", "", " 1", "1,00", "1" * 16, True, None)],
+        *[
+            (amount, "EUR")
+            for amount in ("12.345", 12.34, 12, "1e3", "NaN", "", " 1", "1,00", "1" * 16, "\u0661\u0662", True, None)
+        ],
         *[("1.00", currency) for currency in ("XXX", "EURO", "eur", "")],
         ("1.5", "JPY"),
     ],
@@ -81,6 +85,27 @@ def test_a_moment_needs_an_offset_and_is_no_number(wrong: object) -> None:
         MOMENT.validate_python(wrong)
 
 
+def test_a_moment_beyond_the_calendar_is_refused() -> None:
+    with pytest.raises(ValidationError, match="between the years"):
+        MOMENT.validate_python("0001-01-01T00:00:00+05:00")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["0001-01-01T00:00:00Z", "1899-12-31T23:59:59Z", "2200-01-01T00:00:00.001Z", "9999-12-31T00:00:00Z"]
+)
+def test_a_moment_told_by_others_leaves_every_calendar_room_to_reckon(wrong: str) -> None:
+    given_moment: TypeAdapter[datetime] = TypeAdapter(GivenMoment)
+    assert format_moment(given_moment.validate_python("2200-01-01T00:00:00Z")) == "2200-01-01T00:00:00.000Z"
+    with pytest.raises(ValidationError, match="between the years"):
+        given_moment.validate_python(wrong)
+
+
+def test_what_does_not_fit_stays_out_of_the_error() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Money.model_validate({"amount": "somebody@example.org", "currency": "EUR"})
+    assert "somebody" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "duration"),
     [("P5D", timedelta(5)), ("PT12H", timedelta(hours=12)), ("P1W", timedelta(7)), ("P1DT30M", timedelta(1, 1800))],
@@ -89,7 +114,7 @@ def test_durations(text: str, duration: timedelta) -> None:
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize("wrong", ["5D", "P", "PT", "P1M", "P1Y", "-P1D", "P1.5D", "p1d"])
+@pytest.mark.parametrize("wrong", ["5D", "P", "PT", "P1M", "P1Y", "-P1D", "P1.5D", "p1d", "P\u0665D"])
 def test_a_duration_without_a_fixed_length_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="ISO 8601"):
         parse_duration(wrong)
