@@ -65,6 +65,9 @@ BAD_ORDERS: list[tuple[str, Callable[[Body], Body], str]] = [
     ("time without offset", changed("/placed_at", "2021-01-01T00:00:00"), "/placed_at"),
     ("time as a number", changed("/placed_at", 1609459200), "/placed_at"),
     ("time that is none", changed("/placed_at", "2021-02-30T00:00:00Z"), "/placed_at"),
+    ("time before all calendars", changed("/placed_at", "0001-01-01T00:00:00+05:00"), "/placed_at"),
+    ("time after all calendars", changed("/placed_at", "9999-12-31T00:00:00Z"), "/placed_at"),
+    ("money in other digits", changed("/amount/amount", "\u0661\u0662"), "/amount"),
     ("activation as a text", changed("/protection_activated", "yes"), "/protection_activated"),
     ("protection of no days", changed("/protection_days", 0), "/protection_days"),
     ("empty order number", changed("/order_number", ""), "/order_number"),
@@ -122,10 +125,11 @@ def test_what_cannot_be_read_is_a_problem(world: World, path: str, content: byte
         ("GET", "/v1/orders?limit=many", 422),
         ("GET", "/v1/orders?cursor=forged", 422),
         ("GET", "/v1/cases?state=lost", 422),
+        ("GET", "/v1/cases?q=" + "a" * 5_000, 200),
         ("GET", "/l/forged-token", 404),
     ],
 )
-def test_a_path_that_leads_nowhere_is_a_problem(world: World, method: str, path: str, status: int) -> None:
+def test_an_address_that_leads_nowhere_gets_its_status(world: World, method: str, path: str, status: int) -> None:
     answer = world.platform.request(method, path)
     assert answer.status == status, answer.body
 
@@ -353,3 +357,14 @@ def test_a_free_order_can_be_reported_too(world: World, amount: str) -> None:
     case = world.buyer(order).report(order)
     moved = shop.staff.act(case, "answer", refund="yes", message="Of course.")
     assert moved["refund"]["variant"] == "full"
+
+
+def test_a_preference_that_cannot_be_read_is_ignored(world: World, shop: Shop) -> None:
+    order = world.order(shop)
+    answer = httpx.post(
+        f"{world.base_url}/v1/orders/{order['order_id']}/facts",
+        json={"kind": "shipped", "at": "2021-01-01T00:00:00Z"},
+        headers=[(b"Authorization", f"Bearer {world.platform.key}".encode()), (b"Prefer", b"wait=\xb2")],
+        timeout=30,
+    )
+    assert answer.status_code == 201, answer.text

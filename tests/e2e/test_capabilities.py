@@ -186,6 +186,9 @@ def test_a_merchant_s_button_acts_on_its_case_until_it_ends(world: World) -> Non
     mails = world.mails(shop.contract_email, "case_opened")
     button = world.act_link(next(mail for mail in mails if mail["case_id"] == case["case_id"]))
     button.try_act(other, "answer", refund="no", message="x").problem(404)
+    button.post(f"/v1/orders/{order['order_id']}/links", {"for": "buyer"}).problem(403, "forbidden")
+    fact = {"kind": "returned", "at": "2021-01-01T00:00:00Z"}
+    button.post(f"/v1/orders/{order['order_id']}/facts", fact).problem(403, "forbidden")
     buyer.act(case, "withdraw")
     assert button.case(case["case_id"])["state"] == "resolved"
     button.post(f"/v1/cases/{case['case_id']}/messages", {"text": "hello"}).problem(403, "link-expired")
