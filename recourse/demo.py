@@ -271,7 +271,9 @@ def _say_where_to_look(data: Path, kept: bool) -> None:
         f"  ls {data}/logs      what each service said",
     ]
     if not kept:
-        lines.append("  recourse demo --keep      the same, and it keeps serving: the API at /v1, its description at /schema")
-    lines.append("  recourse up --sandbox      an empty sandbox of your own; docs/ says what to do with it")
+        lines.append(
+            "  recourse demo --keep      the same, and it keeps serving: the API at /v1, its description at /openapi.json"
+        )
+    lines.append("  recourse up --sandbox      an empty sandbox of your own; the README says what to do with it")
     for line in lines:
         typer.echo(line)
