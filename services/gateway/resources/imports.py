@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from litestar import post
 from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Message as ASGIMessage
 
 from contracts.base import Message
 from contracts.ids import order_id_of
@@ -93,8 +94,19 @@ def _import(request: AnyRequest, gateway: Gateway, principal: Principal, importe
             await Import(*common, announced=announced, spool=spool, cause=cause)(scope, receive, send)
             return
         held = gateway.idempotency.held(principal=principal.name, route=route, key=key, content=spool.digest())
+        ends: list[ASGIMessage] = []
+
+        async def send_but_the_end(message: ASGIMessage) -> None:
+            if message["type"] == "http.response.body" and not message["more_body"]:
+                ends.append(message)
+            else:
+                await send(message)
+
         async with held as cause:
-            await Import(*common, announced=announced, spool=spool, cause=cause)(scope, receive, send)
+            await Import(*common, announced=announced, spool=spool, cause=cause)(scope, receive, send_but_the_end)
+        # Only now: a client that has its answer and sends the same again must not be told that it is still running.
+        for end in ends:
+            await send(end)
 
     return cast("ASGIApp", once)
 
