@@ -346,7 +346,8 @@ class Postman:
                 self.counters.sent += 1
             else:
                 self.counters.failed += 1
-                log.warning("%s was refused: %s", notice_id, proof["server_reply"])
+                # The code alone: a server's words name the address.
+                log.warning("%s was refused with %s", notice_id, proof["server_reply"].partition(" ")[0])
 
     async def _postpone(self, notice: Mapping[str, Any], reply: _Reply, now: datetime) -> None:
         retry_at = now + RETRY_AFTER[notice["tries"]]

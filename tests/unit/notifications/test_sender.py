@@ -169,3 +169,20 @@ async def test_the_work_ends_although_a_library_loses_a_cancellation(monkeypatch
     await asyncio.wait([work], timeout=5)
     assert work.cancelled()
     assert lost == 4
+
+
+async def test_the_words_of_a_refusal_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    settled: dict[str, Any] = {}
+
+    class Settling:
+        async def settle(self, proofs: dict[str, Any]) -> None:
+            settled.update(proofs)
+
+    sending = postman(1)
+    sending.store = Settling()  # type: ignore[assignment]
+    notice = {"_id": "ntc_1", "kind": "check_in", "party": "buyer", "to": "b@b.example", "case_id": None, "letter": {}}
+    reply = sender._Reply(550, "<b@b.example> is unknown", "mx.b.example")
+    await sending._settle([(sender._Ready(notice, None), reply)])  # type: ignore[arg-type]
+    assert settled["ntc_1"]["server_reply"] == "550 <b@b.example> is unknown"
+    assert "ntc_1 was refused with 550" in caplog.text
+    assert "b@b.example" not in caplog.text
