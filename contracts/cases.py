@@ -79,8 +79,8 @@ class PolicyRef(Model):
 class LedgerEntry(Model):
     """One entry of the order's refund ledger (NX-06); `entry_id` is made from its cause, so a repeat is the same entry.
 
-    `reserved`: money will flow. `executed`: it flowed; with `settles` it consumes that reservation (the rest of which, if
-    any, is released with it). `released`: the reservation `settles` no longer stands."""
+    `reserved`: money will flow. `executed`: it flowed; with `settles` it consumes that reservation (what is left of
+    it, if anything, is released with it or reserved anew beside it). `released`: the reservation `settles` no longer stands."""
 
     entry_id: str
     kind: Literal["reserved", "executed", "released"]

@@ -1,7 +1,9 @@
 """The case file of an order: its cases and its one refund ledger, as far as decisions need them."""
 
+from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Literal
 
 from contracts.actors import Party
 from contracts.base import Model, Moment
@@ -122,46 +124,70 @@ def available_to(file: CaseFile, case_id: str) -> Money:
     return Money(amount=max(paid.amount - executed_amount(file.ledger) - others, Decimal(0)), currency=paid.currency)
 
 
-def entries_of_fact(order: Order, ledger: tuple[LedgerEntry, ...], fact: Fact) -> tuple[LedgerEntry, ...]:
-    """The executed entries that a fact `refunded` is: it settles what is reserved (a reservation of just this amount
-    first, then the oldest), so that no promise is paid twice; the remainder stands alone. More than was left is flagged
-    `over_refund`, never dropped. A fact in another currency cannot be reckoned and gives none."""
+def entries_of_fact(
+    order: Order, ledger: tuple[LedgerEntry, ...], fact: Fact, before: tuple[Fact, ...]
+) -> tuple[LedgerEntry, ...]:
+    """The entries that a fact `refunded` makes, given the facts `before` it.
+
+    It settles what is reserved (a reservation of just this amount first, then the oldest), so that no promise is paid twice;
+    what is left of a promise stays reserved, what is left of the fact stands alone. A refund that the buyer confirmed or that
+    was presumed, of just this amount, is this very refund: its proof came late and nothing flows again. More than was left is
+    flagged `over_refund`, never dropped. A fact in another currency cannot be reckoned and gives none."""
     paid = order.amount
     if fact.kind != "refunded" or fact.amount is None or fact.amount.currency != paid.currency or not fact.amount.amount:
+        return ()
+    promised = sorted(open_reservations(ledger), key=lambda entry: entry.amount != fact.amount)
+    if not (promised and promised[0].amount == fact.amount) and _unproved(ledger, before)[fact.amount]:
         return ()
     flags = ("over_refund",) if executed_amount(ledger) + fact.amount.amount > paid.amount else ()
     left = fact.amount.amount
     entries: list[LedgerEntry] = []
 
-    def execute(amount: Decimal, reservation: LedgerEntry | None) -> None:
+    def put_down(kind: Literal["executed", "reserved"], amount: Decimal, reservation: LedgerEntry | None) -> None:
         entries.append(
             LedgerEntry(
-                entry_id=child_id("lge", order.order_id, fact.fact_id, "executed", str(len(entries))),
-                kind="executed",
+                entry_id=child_id("lge", order.order_id, fact.fact_id, kind, str(len(entries))),
+                kind=kind,
                 amount=Money(amount=amount, currency=paid.currency),
                 case_id=reservation.case_id if reservation else None,
                 decision_id=reservation.decision_id if reservation else None,
                 fact_id=fact.fact_id,
                 executor=reservation.executor if reservation else "merchant",
-                confirmed_by="fact",
-                settles=reservation.entry_id if reservation else None,
+                confirmed_by="fact" if kind == "executed" else None,
+                settles=reservation.entry_id if reservation and kind == "executed" else None,
                 at=fact.recorded_at,
-                flags=flags,
+                flags=flags if kind == "executed" else (),
             )
         )
 
-    for reservation in sorted(open_reservations(ledger), key=lambda entry: entry.amount != fact.amount):
+    for reservation in promised:
         if left:
-            execute(min(left, reservation.amount.amount), reservation)
-            left -= min(left, reservation.amount.amount)
+            flowed = min(left, reservation.amount.amount)
+            put_down("executed", flowed, reservation)
+            if flowed < reservation.amount.amount:
+                put_down("reserved", reservation.amount.amount - flowed, reservation)
+            left -= flowed
     if left:
-        execute(left, None)
+        put_down("executed", left, None)
     return tuple(entries)
+
+
+def _unproved(ledger: tuple[LedgerEntry, ...], facts: tuple[Fact, ...]) -> Counter[Money]:
+    """The merchant's refunds that the buyer confirmed or that were presumed, by amount, as often as no fact has proved one. A
+    fact that made no entry was such a proof."""
+    told = {entry.fact_id for entry in ledger}
+    proved = (fact.amount for fact in facts if fact.kind == "refunded" and fact.amount and fact.fact_id not in told)
+    confirmed = (
+        entry.amount
+        for entry in ledger
+        if entry.kind == "executed" and entry.executor == "merchant" and entry.confirmed_by in ("buyer", "presumed")
+    )
+    return Counter(confirmed) - Counter(proved)
 
 
 def ledger_of(order: Order, facts: tuple[Fact, ...]) -> tuple[LedgerEntry, ...]:
     """The ledger of an order without a case: refunds that its facts report."""
     ledger: tuple[LedgerEntry, ...] = ()
-    for fact in facts:
-        ledger += entries_of_fact(order, ledger, fact)
+    for number, fact in enumerate(facts):
+        ledger += entries_of_fact(order, ledger, fact, facts[:number])
     return ledger

@@ -98,7 +98,7 @@ def evolve(file: CaseFile | None, event: CaseEvent) -> CaseFile:
         file = file or CaseFile(order=event.order, at=event.at, sequence=0)
         for fact in event.facts:
             if all(known.fact_id != fact.fact_id for known in file.facts):
-                entries = entries_of_fact(file.order, file.ledger, fact)
+                entries = entries_of_fact(file.order, file.ledger, fact, file.facts)
                 file = file.model_copy(update={"facts": (*file.facts, fact), "ledger": file.ledger + entries})
         case = _opened(event)
     elif file is None:
@@ -324,7 +324,7 @@ def _attach(file: CaseFile, command: FactRecorded, at: datetime, programmes: Pro
     fact = command.fact
     if any(known.fact_id == fact.fact_id for known in file.facts):
         return []
-    entries = entries_of_fact(file.order, file.ledger, fact)
+    entries = entries_of_fact(file.order, file.ledger, fact, file.facts)
     if any(entry.flags for entry in entries):
         fact = fact.model_copy(update={"flags": tuple(sorted({*fact.flags, "over_refund"}))})
     events: list[CaseEvent] = []

@@ -130,13 +130,16 @@ class Gateway:
                 return found["body"]
             await asyncio.sleep(next(looks, 0.02))
 
-    async def evidence(self, order_id: str, evidence_ids: Sequence[str], place: str = "/evidence") -> tuple[Evidence, ...]:
-        """What evidence ids name. Raises 422 with a pointer for one that is not on this order."""
+    async def evidence(self, principal: Principal, order_id: str, evidence_ids: Sequence[str]) -> tuple[Evidence, ...]:
+        """What evidence ids name. Raises 422 with a pointer for one that is not on this order, or that the other side uploaded:
+        nobody shows around what is not theirs."""
         found = await self.reads.many(EVIDENCE, evidence_ids)
         wrong = [
-            FieldError(pointer=f"{place}/{index}", detail="there is no such evidence on this order; upload it first")
+            FieldError(pointer=f"/evidence/{index}", detail="you have no such evidence on this order; upload it first")
             for index, evidence_id in enumerate(evidence_ids)
-            if found.get(evidence_id, {}).get("order_id") != order_id
+            if (kept := found.get(evidence_id)) is None
+            or kept["order_id"] != order_id
+            or (principal.role != "platform" and kept["uploaded_as"] != principal.reads_as)
         ]
         if wrong:
             raise ProblemError(Problem.invalid_input(*wrong))

@@ -245,7 +245,7 @@ def _fact(
     )
     if content.kind == "refunded":
         ledger = ledger_of(order, tuple(known))
-        flags = dict.fromkeys(flag for entry in entries_of_fact(order, ledger, fact) for flag in entry.flags)
+        flags = dict.fromkeys(flag for entry in entries_of_fact(order, ledger, fact, tuple(known)) for flag in entry.flags)
         return fact.model_copy(update={"flags": (*fact.flags, *flags)})
     return fact
 

@@ -189,6 +189,21 @@ def test_evidence_is_what_it_says_and_no_larger_than_ten_megabytes(
 
 
 @pytest.mark.rule("NX-14")
+def test_nobody_shows_around_what_the_other_side_uploaded(world: World, shop: Shop) -> None:
+    order = world.order(shop)
+    buyer = world.buyer(order)
+    private = shop.staff.evidence(order).ok()["evidence_id"]
+    buyer.request("GET", f"/v1/evidence/{private}").problem(404)
+    refused = buyer.try_report(order, "not_received", evidence=[private]).problem(422)
+    assert refused["errors"][0]["pointer"] == "/evidence/0"
+    case = buyer.report(order)
+    buyer.post(f"/v1/cases/{case['case_id']}/messages", {"text": "Look", "evidence": [private]}).problem(422)
+    buyer.request("GET", f"/v1/evidence/{private}").problem(404)
+    shop.staff.post(f"/v1/cases/{case['case_id']}/messages", {"text": "Look", "evidence": [private]}).ok()
+    assert buyer.get(f"/v1/evidence/{private}")["evidence_id"] == private
+
+
+@pytest.mark.rule("NX-14")
 def test_evidence_of_ten_megabytes_is_kept_and_hashed(world: World, shop: Shop) -> None:
     order = world.order(shop)
     buyer = world.buyer(order)

@@ -141,7 +141,7 @@ async def _command(
     gateway.require_acting(principal, body)
     named = fields.get("evidence")
     evidence_ids = [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
-    evidence = await gateway.evidence(body["order"]["order_id"], evidence_ids[:100])
+    evidence = await gateway.evidence(principal, body["order"]["order_id"], evidence_ids[:100])
     return TakeAction(
         case_id=case_id,
         action=action,

@@ -82,7 +82,7 @@ async def write(
     body = await gateway.case(principal, case_id)
     gateway.require_acting(principal, body)
     order_id = order_of(case_id)
-    evidence = await gateway.evidence(order_id, wanted.evidence)
+    evidence = await gateway.evidence(principal, order_id, wanted.evidence)
     command = PostMessage(case_id=case_id, text=wanted.text, evidence=evidence, actor=principal.actor())
     outcome = await gateway.commands.ask(CASES_COMMANDS, order_id, command, command_id, preference(request))
     message_id = outcome.get("message_id")

@@ -63,7 +63,7 @@ async def submit(
     if principal.role == "merchant":
         raise ProblemError(Problem.forbidden("A merchant does not report on its own orders."))
     gateway.require_acting(principal, body)
-    evidence = await gateway.evidence(order_id, wanted.evidence)
+    evidence = await gateway.evidence(principal, order_id, wanted.evidence)
     command = SubmitReport(order_id=order_id, content=wanted, evidence=evidence, actor=principal.actor(for_buyer=True))
     outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
     case_id = outcome.get("case_id") or (outcome["href"].rpartition("/")[2] if "/cases/" in outcome["href"] else None)
