@@ -46,7 +46,7 @@ CASES_COMMANDS = Topic("cases.commands")
 CASES_EVENTS = Topic("cases.events")
 NOTIFICATIONS_COMMANDS = Topic("notifications.commands")
 NOTIFICATIONS_EVENTS = Topic("notifications.events")
-GATEWAY_OUTCOMES = Topic("gateway.outcomes", retention_ms=_DAY_MS)
+GATEWAY_OUTCOMES = Topic("gateway.outcomes", partitions=1, retention_ms=_DAY_MS)
 PLATFORM_CLOCK = Topic("platform.clock", partitions=1, retention_ms=-1, compacted=True)
 PLATFORM_PROGRESS = Topic("platform.progress", partitions=1, retention_ms=_DAY_MS)
 
