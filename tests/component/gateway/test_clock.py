@@ -22,7 +22,9 @@ async def test_moving_the_clock_does_all_that_it_causes(platform: Platform) -> N
     (silence,) = [entry for entry in history if entry["type"] == "case.moved"]
     assert parse_moment(silence["at"]) == due
     mails = (await staff.get("/v1/sandbox/mails", to="cases@shop.example", case_id=case["case_id"]))["items"]
-    assert [mail["kind"] for mail in mails][:2] == ["case_opened", "reminder"]
+    # What one move sends goes out over several connections, in any order.
+    assert [mail["kind"] for mail in mails][:1] == ["case_opened"]
+    assert sorted(mail["kind"] for mail in mails[1:]) == ["progress", "reminder"]
     assert parse_moment(mails[1]["sent_at"]) > before
     wrong = await staff.ask("GET", "/v1/sandbox/mails?after=rubbish")
     assert wrong.status_code == 422
