@@ -115,7 +115,11 @@ class KafkaPublisher:
             raise RuntimeError("the publisher was not started")
         confirmations = [
             await self._producer.send(
-                self._settings.prefixed(topic), record.value, key=record.key or None, headers=list(record.headers)
+                self._settings.prefixed(topic),
+                record.value,
+                key=record.key or None,
+                partition=record.partition,
+                headers=list(record.headers),
             )
             for topic, record in records
         ]

@@ -20,7 +20,7 @@ from chassis.store import Append, Write
 from contracts.base import format_moment, parse_moment
 from contracts.envelope import Envelope, Record, Unreadable, decode, encode
 from contracts.ids import derived
-from contracts.topics import dead_letters_of
+from contracts.topics import PARTITIONS, dead_letters_of
 
 __all__ = [
     "DISCARD_OF",
@@ -349,7 +349,7 @@ class ProcessingLoop(Generic[S]):
             for number, emission in enumerate(step.emissions):
                 if emission.sequenced:
                     sequence += 1
-                record = self._record(emission, envelope.id, envelope.key, number, sequence)
+                record = self._record(emission, envelope.id, envelope.key, number, sequence, inbound.partition)
                 plan.records.append((emission.topic.name, record))
                 size += len(record.value)
             plan.appends += step.appends
@@ -397,7 +397,11 @@ class ProcessingLoop(Generic[S]):
             for number, emission in enumerate(emissions)
         ]
 
-    def _record(self, emission: Emission, cause_id: str, key: str, number: int, sequence: int) -> Record:
+    def _record(
+        self, emission: Emission, cause_id: str, key: str, number: int, sequence: int, partition: int | None = None
+    ) -> Record:
+        """`partition` is the cause's: where it was read, there its key belongs on every topic of as many partitions."""
+        placed = emission.key is None and emission.topic.partitions == PARTITIONS
         return encode(
             Envelope(
                 id=emission.id or derived(cause_id, self.handler.service, emission.message.kind, str(number)),
@@ -408,7 +412,8 @@ class ProcessingLoop(Generic[S]):
                 sequence=sequence if emission.sequenced else None,
                 command_id=emission.command_id,
                 settles=emission.settles,
-            )
+            ),
+            partition if placed else None,
         )
 
     async def _write(self, plans: Mapping[str, _Plan[S]]) -> set[str]:

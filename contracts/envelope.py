@@ -1,7 +1,7 @@
 """The envelope of every record: CloudEvents 1.0 in Kafka's binary mode (`ce_` headers, JSON body)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -44,9 +44,11 @@ class Record:
     key: bytes
     value: bytes
     headers: Headers
+    partition: int | None = field(default=None, compare=False)
+    """Where it is known that the key belongs there; otherwise the producer finds out, which costs as much as the rest."""
 
 
-def encode(envelope: Envelope) -> Record:
+def encode(envelope: Envelope, partition: int | None = None) -> Record:
     """The record of an envelope."""
     message = envelope.message
     headers: list[tuple[str, bytes]] = [
@@ -64,7 +66,7 @@ def encode(envelope: Envelope) -> Record:
         headers.append(("ce_commandid", envelope.command_id.encode()))
     if envelope.settles:
         headers.append(("ce_settles", b"true"))
-    return Record(envelope.key.encode(), message.__pydantic_serializer__.to_json(message), tuple(headers))
+    return Record(envelope.key.encode(), message.__pydantic_serializer__.to_json(message), tuple(headers), partition)
 
 
 def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Envelope:
