@@ -30,6 +30,8 @@ from recourse.supervisor import Kept, Supervisor
 FIRST_GATEWAY = "gateway-1.http"
 """The port in the links of mails: the same whether one gateway runs or several."""
 READY_FILE, OWN_FILE = "ready.json", "up.json"
+_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1048576", "MALLOC_MMAP_THRESHOLD_": "131072"}
+"""Gives what a batch took back to the machine, and no arena to each thread of the store's driver: 30 MB less a service."""
 
 
 def up(
@@ -201,8 +203,7 @@ class Plan:
                 values["MAILSINK_URL"] = self.url("mailsink.http")
             if self.clock is not None:
                 values["CLOCK"] = self.clock
-        # The store's driver works in threads; with an arena of memory for each of them a service takes 20 MB more.
-        return {f"RECOURSE_{key}": value for key, value in values.items()} | {"MALLOC_ARENA_MAX": "2"}
+        return {f"RECOURSE_{key}": value for key, value in values.items()} | _MEMORY
 
     def settings(self) -> Settings:
         """Those of the supervisor itself, for creating topics."""
