@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from datetime import timedelta
 
 import pytest
 
+from contracts.base import format_moment
 from tests.component.gateway.platform import NOW, Platform, eur, order_body, shop_body
 
 
@@ -248,7 +250,8 @@ async def test_a_late_outcome_is_promised(platform: Platform) -> None:
 @pytest.mark.parametrize("limit", ["1", "3"])
 async def test_lists_go_page_by_page(platform: Platform, limit: str) -> None:
     merchant_id, staff = await platform.shop()
-    orders = [await platform.order(merchant_id) for _ in range(4)]
+    placed = [NOW - timedelta(hours=hours) for hours in (1, 3, 3, 2)]
+    orders = [await platform.order(merchant_id, placed_at=format_moment(moment)) for moment in placed]
     for order in orders[:3]:
         for reason in ("not_received", "other"):
             await platform.partner.made(f"/v1/orders/{order['order_id']}/reports", {"reason": reason})
@@ -263,6 +266,9 @@ async def test_lists_go_page_by_page(platform: Platform, limit: str) -> None:
                 break
             more = {"cursor": page["next"]}
         assert len(seen) == len(set(seen)) == expected, path
+        if path == "/v1/orders":
+            assert seen[0] == orders[0]["order_id"]
+            assert seen[1] == orders[3]["order_id"]
     assert len((await platform.partner.get("/v1/cases", merchant_id=merchant_id))["items"]) == 6
     assert len((await staff.get("/v1/cases", state="under_review"))["items"]) == 3
     assert len((await staff.get("/v1/cases", attention="true"))["items"]) == 3
