@@ -53,13 +53,13 @@ def unreadable(detail: str) -> ProblemError:
 
 
 def wrong_query(*errors: tuple[str, str]) -> ProblemError:
-    """422 for query parameters and headers: (name, what to do) each."""
+    """422 for query parameters and headers: (name, what to do) each. Each is pointed at as if they were one object."""
     problem = Problem.invalid_input()
     return ProblemError(
         problem.model_copy(
             update={
                 "detail": "Correct the parameters that `errors` names and send the request again.",
-                "extra": {"errors": [{"parameter": name, "detail": detail} for name, detail in errors]},
+                "extra": {"errors": [{"pointer": f"/{name}", "parameter": name, "detail": detail} for name, detail in errors]},
             }
         )
     )

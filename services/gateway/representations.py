@@ -23,7 +23,6 @@ __all__ = [
     "merchant_shown",
     "message_shown",
     "order_shown",
-    "summary_shown",
 ]
 
 
@@ -116,7 +115,7 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _case_parts(body: Body, file: CaseFile, case_id: str, reader: Reader) -> dict[str, Any]:
-    """What a list and a single case have in common."""
+    """Whose case it is, and how it stands."""
     case = file.cases[case_id]
     order = body["order"]
     programme = reader.programmes.get(case.policy.programme, case.policy.version)
@@ -195,22 +194,6 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
     if case.proposal is not None:
         shown["proposal"] = case.proposal.model_dump(mode="json")
     return shown
-
-
-def summary_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
-    """A case as lists show it: with its deadlines, without what only a single case needs."""
-    stored = file_of(body)
-    if stored is None:
-        raise KeyError(case_id)
-    file = at_time(stored, reader.now, reader.programmes)
-    return {
-        **_case_parts(body, file, case_id, reader),
-        "deadlines": [
-            deadline.model_dump(mode="json")
-            for deadline in explained_deadlines(file, case_id, reader.programmes, reader.locale)
-        ],
-        "_links": _links(case_id, body["order"]["order_id"]),
-    }
 
 
 def message_shown(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from services.gateway.lists import Filter, newest_first, scope_of
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, unreadable, wrong_query
 from services.gateway.projector import Body, file_of
-from services.gateway.representations import case_shown, summary_shown
+from services.gateway.representations import case_shown
 from services.gateway.requests import AnyRequest, field_errors, if_match, json_body, preference
 from services.gateway.store import ORDERS
 
@@ -295,7 +295,7 @@ def _wanted(given: dict[str, str], principal: Principal) -> tuple[Filter | None,
 
 def _shown(item: dict[str, Any], request: AnyRequest, gateway: Gateway, principal: Principal) -> dict[str, Any]:
     body: Body = item["_document"]["body"]
-    return summary_shown(body, item["case_id"], gateway.reader(request, principal, body["order"]))
+    return case_shown(body, item["case_id"], gateway.reader(request, principal, body["order"]))
 
 
 routes = (get_case, act_on_case, preview_action, list_cases)
