@@ -13,6 +13,7 @@ from contracts.base import parse_moment
 from contracts.capability import Capability, InvalidToken, read
 from contracts.orders import Standing
 from contracts.problems import Problem
+from engine.casefile import CLOSED
 from services.gateway.problems import ProblemError, link_expired, unauthorized
 from services.gateway.requests import AnyRequest
 from services.gateway.store import KEYS, PointReads
@@ -22,7 +23,6 @@ __all__ = ["Principal", "Principals", "acts_until", "key_digest", "new_key", "re
 Asking = Literal["platform", "partner", "merchant", "buyer"]
 _ACTS_AFTER_PROTECTION = timedelta(days=60)
 _WITHOUT_PROTECTION = timedelta(days=30)
-_CLOSED = ("resolved", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def acts_until(capability: Capability, body: Mapping[str, Any]) -> datetime | No
     cases: Mapping[str, Mapping[str, Any]] = (body.get("file") or {}).get("cases", {})
     if capability.role == "merchant":
         case = cases.get(capability.case_id or "")
-        closed = case["closed_at"] if case and case["state"] in _CLOSED else None
+        closed = case["closed_at"] if case and case["state"] in CLOSED else None
         ends = [moment for moment in (own, parse_moment(closed) if closed else None) if moment is not None]
         return min(ends, default=None)
     if own is not None:

@@ -1,7 +1,7 @@
 """Cases: read, listed, acted on, previewed."""
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 from litestar import Response, get, post
@@ -9,11 +9,12 @@ from litestar.params import FromPath
 from pydantic import ConfigDict, ValidationError
 
 from contracts.base import Model
-from contracts.cases import TakeAction
+from contracts.cases import CaseState, TakeAction
 from contracts.ids import ID_PATTERN, order_of
 from contracts.orders import Code, Standing
 from contracts.problems import Problem
 from contracts.topics import CASES_COMMANDS
+from engine.casefile import CLOSED
 from engine.decide import Refusal
 from engine.views import preview
 from services.gateway.answers import Answer, answer, listed, response_of, with_version
@@ -30,17 +31,7 @@ from services.gateway.store import ORDERS
 
 __all__ = ["ActionRequest", "act", "routes"]
 
-_STATES = (
-    "submitted",
-    "in_progress",
-    "awaiting_return",
-    "awaiting_buyer",
-    "under_review",
-    "awaiting_evidence",
-    "resolved",
-    "rejected",
-)
-_CLOSED = ("resolved", "rejected")
+_STATES: tuple[str, ...] = get_args(CaseState)
 _WORDS = re.compile(r"\S+")
 _LONGEST_WORD = 254
 """Characters of the longest thing that a case is found by, an e-mail address; a store refuses patterns that are much longer."""
@@ -128,7 +119,7 @@ async def act(
 
     def agreed(body: Body) -> bool:
         """Case and order say the same: both topics have been heard."""
-        is_open = body["file"]["cases"][case_id]["state"] not in _CLOSED
+        is_open = body["file"]["cases"][case_id]["state"] not in CLOSED
         return is_open == any(open_case["case_id"] == case_id for open_case in body["standing"]["open_cases"])
 
     return await gateway.seen(order_id, agreed)
