@@ -6,7 +6,7 @@ from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import InsertOne, ReplaceOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chassis.settings import Settings
@@ -16,7 +16,12 @@ __all__ = ["Append", "Collection", "CommandCounter", "Database", "MongoStore", "
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 
+_Operation = InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]
+
 _DUPLICATE_KEY = 11000
+_NO_TRANSACTIONS = (20, 263)
+"""What a server answers that has none: one that stands alone, or a collection that cannot take part."""
+_WORTH_A_TRANSACTION = 2
 
 
 class CommandCounter(CommandListener):
@@ -72,6 +77,7 @@ class MongoStore:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._collections: dict[str, Collection] = {}
+        self._transactions = True
 
     def _collection(self, name: str) -> Collection:
         """The driver's object of a collection, made once: making it costs as much as the query."""
@@ -99,11 +105,31 @@ class MongoStore:
             by_collection.setdefault(write.collection, []).append(index)
         for collection, indexes in by_collection.items():
             operations = [_operation(writes[index]) for index in indexes]
-            try:
-                await self._collection(collection).bulk_write(operations, ordered=False)
-            except BulkWriteError as failed:
-                lost.update(indexes[position] for position in _duplicates(failed))
+            lost.update(indexes[position] for position in await self._bulk(self._collection(collection), operations))
         return lost
+
+    async def _bulk(self, collection: Collection, operations: Sequence[_Operation]) -> list[int]:
+        """Write in one bulk; the positions whose `_id` exists.
+
+        Replacements are tried in one transaction first: a store that syncs its log with every commit then does it once a bulk
+        and not once a document. A loser ends that transaction for all; the bulk without one tells who it was."""
+        if self._transactions and sum(isinstance(operation, ReplaceOne) for operation in operations) >= _WORTH_A_TRANSACTION:
+            try:
+                async with await self.database.client.start_session() as session, session.start_transaction():
+                    await collection.bulk_write(operations, ordered=False, session=session)
+                return []
+            except BulkWriteError as failed:
+                _duplicates(failed)
+            except OperationFailure as refused:
+                if refused.code in _NO_TRANSACTIONS:
+                    self._transactions = False
+                elif not refused.has_error_label("TransientTransactionError"):
+                    raise
+        try:
+            await collection.bulk_write(operations, ordered=False)
+        except BulkWriteError as failed:
+            return _duplicates(failed)
+        return []
 
     async def append(self, appends: Sequence[Append]) -> None:
         """Insert what is not there yet. One insert a collection."""
@@ -117,7 +143,7 @@ class MongoStore:
                 _duplicates(failed)
 
 
-def _operation(write: Write) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+def _operation(write: Write) -> _Operation:
     if write.expected_version == 0:
         return InsertOne(write.document)
     guard = {"_id": write.document["_id"], "v": write.expected_version}
