@@ -21,7 +21,15 @@ class EscalationHandler:
     # Without a document nothing is known of earlier events; a repeated one sets the same timers again.
     gapless: frozenset[str] = frozenset()
     ignored: frozenset[str] = frozenset(
-        {"merchant.changed", "fact.recorded", "check-in.asked", "order.changed", "command.refused", "command.repeated"}
+        {
+            "merchant.changed",
+            "fact.recorded",
+            "check-in.asked",
+            "order.changed",
+            "case.message-posted",
+            "command.refused",
+            "command.repeated",
+        }
     )
 
     def __init__(self, timers: Timers) -> None:

@@ -1,7 +1,8 @@
 """Idempotency-Key: the first answer of a request is its answer for 48 hours, whatever dies in between.
 
-A document is stored with a lease before anything is done. Whoever finds it later repeats its answer, is told to wait while the
-lease runs, or takes over when it ran out, with the same command id: what was done is then recognised and not done twice."""
+A claim is stored with a lease before anything is done, and the answer beside it before it is given. Whoever finds them later
+repeats the answer, is told to wait while the lease runs, or takes over when it ran out, with the same command id: what was done
+is then recognised and not done twice."""
 
 import asyncio
 import hashlib
@@ -11,15 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
-
-from pymongo.errors import DuplicateKeyError
 
 from chassis.store import Database
 from contracts.ids import derived
 from services.gateway.answers import Answer, refusal
 from services.gateway.problems import ProblemError, reused_key, running_key
-from services.gateway.store import IDEMPOTENCY, KEPT_S, Document, wall_clock
+from services.gateway.store import IDEMPOTENCY, KEPT_S, Document, Inserts, wall_clock
 
 __all__ = ["Idempotency", "Meeting", "Work", "command_id_of", "meet"]
 
@@ -43,13 +41,13 @@ class Meeting(Enum):
     OTHER_BODY = "other body"
 
 
-def meet(kept: Document, fingerprint: str, now: datetime) -> Meeting:
-    """The decision about a key by what is kept of it; `now` is real time in UTC."""
-    if kept["fingerprint"] != fingerprint:
+def meet(claim: Document, given: Document | None, fingerprint: str, now: datetime) -> Meeting:
+    """The decision about a key by its claim and the answer that was given, if any; `now` is real time in UTC."""
+    if claim["fingerprint"] != fingerprint:
         return Meeting.OTHER_BODY
-    if kept["state"] == "done":
-        return Meeting.AGAIN if kept.get("body") is None else Meeting.REPEAT
-    return Meeting.TAKE_OVER if _utc(kept["leased_until"], now) <= now else Meeting.RUNNING
+    if given is not None:
+        return Meeting.AGAIN if given.get("body") is None else Meeting.REPEAT
+    return Meeting.TAKE_OVER if _utc(claim["leased_until"], now) <= now else Meeting.RUNNING
 
 
 def _utc(moment: datetime, like: datetime) -> datetime:
@@ -67,6 +65,12 @@ class _Claim:
     document_id: str
     owner: str
     command_id: str
+    forget_at: datetime
+
+    @property
+    def answer_id(self) -> str:
+        """Of the document beside it that has the answer."""
+        return f"{self.document_id}:answer"
 
 
 class Idempotency:
@@ -74,6 +78,7 @@ class Idempotency:
 
     def __init__(self, database: Database, now: Callable[[], datetime] = wall_clock) -> None:
         self._keys = database[IDEMPOTENCY]
+        self._inserts = Inserts(self._keys)
         self._now = now
 
     async def once(
@@ -117,45 +122,46 @@ class Idempotency:
             await asyncio.shield(self._free(claimed))
             raise
         renewing.cancel()
-        await self._update(claimed, {"state": "done"})
+        await self._inserts.add({"_id": claimed.answer_id, "forget_at": claimed.forget_at})
 
     async def _renew(self, claim: _Claim) -> None:
         while True:
             await asyncio.sleep(_RENEW_S)
-            await self._update(claim, {"leased_until": self._now() + timedelta(seconds=LEASE_S)})
+            leased = {"leased_until": self._now() + timedelta(seconds=LEASE_S)}
+            await self._keys.update_one({"_id": claim.document_id, "owner": claim.owner}, {"$set": leased})
 
     async def _claim(self, principal: str, route: str, key: str, fingerprint: str) -> _Claim | Answer:
         """Raises 409 for a running key, 422 for another body."""
+        now = self._now()
         claim = _Claim(
             hashlib.sha256("\n".join((principal, route, key)).encode()).hexdigest(),
             uuid.uuid4().hex,
             command_id_of(principal, route, key),
+            now + timedelta(seconds=KEPT_S),
         )
-        now = self._now()
         mine: Document = {
             "_id": claim.document_id,
             "fingerprint": fingerprint,
-            "state": "running",
             "owner": claim.owner,
             "leased_until": now + timedelta(seconds=LEASE_S),
-            "forget_at": now + timedelta(seconds=KEPT_S),
+            "forget_at": claim.forget_at,
         }
         for _ in range(3):
-            try:
-                await self._keys.insert_one(mine)
+            if await self._inserts.add(mine):
                 return claim
-            except DuplicateKeyError:
-                kept = await self._keys.find_one({"_id": claim.document_id})
+            both = {"_id": {"$in": [claim.document_id, claim.answer_id]}}
+            found = {document["_id"]: document for document in await self._keys.find(both).to_list(None)}
+            kept, given = found.get(claim.document_id), found.get(claim.answer_id)
             if kept is None:  # freed in between
                 continue
-            match meet(kept, fingerprint, self._now()):
+            match meet(kept, given, fingerprint, self._now()):
                 case Meeting.OTHER_BODY:
                     raise reused_key()
                 case Meeting.RUNNING:
                     raise running_key()
-                case Meeting.REPEAT:
-                    return Answer(kept["status"], bytes(kept["body"]), dict(kept["headers"]), kept["media_type"])
-                case Meeting.TAKE_OVER | Meeting.AGAIN:
+                case Meeting.REPEAT if given is not None:
+                    return Answer(given["status"], bytes(given["body"]), dict(given["headers"]), given["media_type"])
+                case _:
                     taken = await self._keys.replace_one({"_id": claim.document_id, "owner": kept["owner"]}, mine)
                     if taken.matched_count:
                         return claim
@@ -171,18 +177,16 @@ class Idempotency:
             renewing.cancel()
 
     async def _keep(self, claim: _Claim, given: Answer, keep: bool) -> None:
-        changed: dict[str, Any] = {"state": "done"}
+        """Where two gave an answer, after a lease had run out, the first stays."""
+        document: Document = {"_id": claim.answer_id, "forget_at": claim.forget_at}
         if keep:
-            changed |= {
+            document |= {
                 "status": given.status,
                 "body": given.body,
                 "headers": dict(given.headers),
                 "media_type": given.media_type,
             }
-        await self._update(claim, changed)
-
-    async def _update(self, claim: _Claim, changed: dict[str, Any]) -> None:
-        await self._keys.update_one({"_id": claim.document_id, "owner": claim.owner}, {"$set": changed})
+        await self._inserts.add(document)
 
     async def _free(self, claim: _Claim) -> None:
         await self._keys.delete_one({"_id": claim.document_id, "owner": claim.owner})

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from pymongo.errors import BulkWriteError
+
 from chassis.store import Collection, Database
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "PENDING",
     "SANDBOX",
     "Document",
+    "Inserts",
     "PointReads",
     "create_indexes",
     "wall_clock",
@@ -41,6 +44,7 @@ SANDBOX = "sandbox"
 KEPT_S = 48 * 60 * 60
 """How long outcomes and idempotency keys are kept, in seconds of real time."""
 
+_DUPLICATE_KEY = 11000
 _WITHOUT_EFFECTS = {"effects": 0, "marks": 0}
 
 
@@ -115,3 +119,49 @@ class PointReads:
                             future.set_result(found.get(document_id))
         finally:
             del self._asking[collection]
+
+
+class Inserts:
+    """Inserts into a collection. What is added while an insert is under way goes out together in the next one: a store that
+    syncs its log with every commit then does it once for all of them."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._added: list[tuple[Document, asyncio.Future[bool]]] = []
+        self._inserting: asyncio.Task[None] | None = None
+
+    async def add(self, document: Document) -> bool:
+        """Return when the document is durable; False where there is one of its `_id` already."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._added.append((document, future))
+        if self._inserting is None:
+            self._inserting = asyncio.create_task(self._insert())
+        return await future
+
+    async def _insert(self) -> None:
+        try:
+            while added := self._added:
+                self._added = []
+                try:
+                    there = await self._insert_all([document for document, _ in added])
+                except Exception as error:
+                    for _, future in added:
+                        if not future.done():
+                            future.set_exception(error)
+                    continue
+                for index, (_, future) in enumerate(added):
+                    if not future.done():
+                        future.set_result(index not in there)
+        finally:
+            self._inserting = None
+
+    async def _insert_all(self, documents: list[Document]) -> set[int]:
+        """The indexes of those whose `_id` exists. Raises where anything else went wrong with one of them."""
+        try:
+            await self._collection.insert_many(documents, ordered=False)
+        except BulkWriteError as failed:
+            errors = failed.details.get("writeErrors", [])
+            if failed.details.get("writeConcernErrors") or any(error["code"] != _DUPLICATE_KEY for error in errors):
+                raise
+            return {error["index"] for error in errors}
+        return set()

@@ -66,12 +66,12 @@ async def test_a_key_whose_request_died_is_taken_over(platform: Platform) -> Non
         running = {
             "_id": document_id,
             "fingerprint": hashlib.sha256(raw).hexdigest(),
-            "state": "running",
             "owner": "a gateway that died",
             "leased_until": now + timedelta(seconds=1),
             "forget_at": now + timedelta(days=2),
         }
         await keys.replace_one({"_id": document_id}, running, upsert=True)
+        await keys.delete_one({"_id": f"{document_id}:answer"})
 
         async def again(key: str = key, raw: bytes = raw) -> Any:
             headers = {"Idempotency-Key": key, "Content-Type": "application/json"}

@@ -10,33 +10,35 @@ from services.gateway.idempotency import Meeting, command_id_of, meet
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def kept(state: str, *, lease_s: float = 5, body: bytes | None = b"{}", aware: bool = True) -> dict[str, Any]:
+def claim(*, lease_s: float = 5, aware: bool = True) -> dict[str, Any]:
     until = NOW + timedelta(seconds=lease_s)
-    document: dict[str, Any] = {
-        "fingerprint": "same",
-        "state": state,
-        "leased_until": until if aware else until.replace(tzinfo=None),
-    }
-    return document if body is None else {**document, "body": body}
+    return {"fingerprint": "same", "leased_until": until if aware else until.replace(tzinfo=None)}
+
+
+GIVEN = {"status": 201, "body": b"{}"}
+NOT_KEPT: dict[str, Any] = {"forget_at": NOW}
 
 
 @pytest.mark.parametrize(
-    ("document", "fingerprint", "meeting"),
+    ("claim", "given", "fingerprint", "meeting"),
     [
-        (kept("done"), "same", Meeting.REPEAT),
-        (kept("done"), "another", Meeting.OTHER_BODY),
-        (kept("done", body=None), "same", Meeting.AGAIN),
-        (kept("running", body=None), "same", Meeting.RUNNING),
-        (kept("running", body=None), "another", Meeting.OTHER_BODY),
-        (kept("running", body=None, lease_s=0), "same", Meeting.TAKE_OVER),
-        (kept("running", body=None, lease_s=-1), "same", Meeting.TAKE_OVER),
-        (kept("running", body=None, lease_s=-1), "another", Meeting.OTHER_BODY),
-        (kept("running", body=None, lease_s=-1, aware=False), "same", Meeting.TAKE_OVER),
-        (kept("running", body=None, lease_s=1, aware=False), "same", Meeting.RUNNING),
+        (claim(), GIVEN, "same", Meeting.REPEAT),
+        (claim(lease_s=-1), GIVEN, "same", Meeting.REPEAT),
+        (claim(), GIVEN, "another", Meeting.OTHER_BODY),
+        (claim(), NOT_KEPT, "same", Meeting.AGAIN),
+        (claim(), None, "same", Meeting.RUNNING),
+        (claim(), None, "another", Meeting.OTHER_BODY),
+        (claim(lease_s=0), None, "same", Meeting.TAKE_OVER),
+        (claim(lease_s=-1), None, "same", Meeting.TAKE_OVER),
+        (claim(lease_s=-1), None, "another", Meeting.OTHER_BODY),
+        (claim(lease_s=-1, aware=False), None, "same", Meeting.TAKE_OVER),
+        (claim(lease_s=1, aware=False), None, "same", Meeting.RUNNING),
     ],
 )
-def test_what_is_done_about_a_known_key(document: dict[str, Any], fingerprint: str, meeting: Meeting) -> None:
-    assert meet(document, fingerprint, NOW) is meeting
+def test_what_is_done_about_a_known_key(
+    claim: dict[str, Any], given: dict[str, Any] | None, fingerprint: str, meeting: Meeting
+) -> None:
+    assert meet(claim, given, fingerprint, NOW) is meeting
 
 
 def test_a_taken_over_request_has_the_same_command() -> None:
