@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from chassis.loop import RawRecord
 from chassis.settings import Settings
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 _DELIVERY_MS = 300_000
 """How long a record may wait for the broker. Long, because a record given up while a later one of its key went out would be a
 gap; past it the process stops and begins again from what is durable."""
+_PARTITIONER = DefaultPartitioner()
 
 
 def assert_c_extension() -> None:
@@ -110,20 +113,48 @@ class KafkaPublisher:
             await self._producer.stop()
 
     async def publish(self, records: Sequence[tuple[str, Record]]) -> None:
-        """Return when the broker has confirmed all of them. Raises KafkaTimeoutError when it does not for minutes."""
-        if self._producer is None:
+        """Return when the broker has confirmed all of them. Raises KafkaTimeoutError when it does not for minutes.
+
+        Many are handed over as ready batches, one confirmation each: by single records their futures would cost more than they.
+        One alone may share its batch with what others publish at the same time."""
+        producer = self._producer
+        if producer is None:
             raise RuntimeError("the publisher was not started")
+        if len(records) == 1:
+            ((topic, record),) = records
+            name, headers = self._settings.prefixed(topic), list(record.headers)
+            await producer.send_and_wait(name, record.value, record.key or None, record.partition, headers=headers)
+            return
+        by_place: dict[tuple[str, int], list[Record]] = {}
+        for topic, record in records:
+            name, partition = self._settings.prefixed(topic), record.partition
+            if partition is None:
+                partition = _partition_of(record.key, sorted(await producer.partitions_for(name)))
+            by_place.setdefault((name, partition), []).append(record)
         confirmations = [
-            await self._producer.send(
-                self._settings.prefixed(topic),
-                record.value,
-                key=record.key or None,
-                partition=record.partition,
-                headers=list(record.headers),
-            )
-            for topic, record in records
+            await producer.send_batch(batch, name, partition=partition)
+            for (name, partition), placed in by_place.items()
+            for batch in _batches(producer, placed)
         ]
         await asyncio.gather(*confirmations)
+
+
+def _partition_of(key: bytes, partitions: list[int]) -> int:
+    """Where a key belongs, as every producer finds it."""
+    return partitions[0] if len(partitions) == 1 else _PARTITIONER(key or None, partitions, partitions)
+
+
+def _batches(producer: AIOKafkaProducer, records: Sequence[Record]) -> Iterator[BatchBuilder]:
+    """The records of one partition, in order, in as few batches as they fit in."""
+    batch = producer.create_batch()
+    for record in records:
+        key, headers = record.key or None, list(record.headers)
+        if batch.append(key=key, value=record.value, headers=headers, timestamp=None) is None:
+            yield batch
+            batch = producer.create_batch()
+            batch.append(key=key, value=record.value, headers=headers, timestamp=None)
+    batch.close()
+    yield batch
 
 
 async def tail(settings: Settings, topic: Topic, *, from_beginning: bool) -> AsyncIterator[list[RawRecord]]:
