@@ -1,4 +1,4 @@
-"""Capability links (NX-15): a signed token that lets a guest read one order's cases and take its listed actions."""
+"""Tokens without an account: links of one order's cases (NX-15), and links of a merchant's form (RD-01, 03)."""
 
 from typing import Literal
 
@@ -7,9 +7,10 @@ from pydantic import ValidationError
 
 from contracts.base import Model, Moment
 
-__all__ = ["Capability", "InvalidToken", "mint", "read"]
+__all__ = ["Capability", "FormLink", "InvalidToken", "mint", "mint_form", "read", "read_form"]
 
 _SALT = "recourse.capability.v1"
+_FORM_SALT = "recourse.form.v1"
 
 
 class InvalidToken(ValueError):
@@ -29,6 +30,13 @@ class Capability(Model):
     expires_at: Moment | None = None
 
 
+class FormLink(Model):
+    """What the token of a merchant's form names; whether the form is still offered, the merchant's desk says."""
+
+    merchant_id: str
+    form_id: str
+
+
 def mint(secret: str, capability: Capability) -> str:
     """The token of a capability: URL-safe text, the same for the same capability."""
     return URLSafeSerializer(secret, salt=_SALT).dumps(capability.model_dump(mode="json", exclude_none=True))  # type: ignore[return-value]
@@ -40,3 +48,16 @@ def read(secret: str, token: str) -> Capability:
         return Capability.model_validate(URLSafeSerializer(secret, salt=_SALT).loads(token))
     except (BadSignature, ValidationError, UnicodeError):
         raise InvalidToken("this link was not made here or is damaged; ask for a new one") from None
+
+
+def mint_form(secret: str, link: FormLink) -> str:
+    """The token of a form: URL-safe text, the same for the same form."""
+    return URLSafeSerializer(secret, salt=_FORM_SALT).dumps(link.model_dump(mode="json"))  # type: ignore[return-value]
+
+
+def read_form(secret: str, token: str) -> FormLink:
+    """The form that a token names. Raises InvalidToken."""
+    try:
+        return FormLink.model_validate(URLSafeSerializer(secret, salt=_FORM_SALT).loads(token))
+    except (BadSignature, ValidationError, UnicodeError):
+        raise InvalidToken("this form was not made here or its address is damaged; ask the shop for it") from None

@@ -12,6 +12,7 @@ __all__ = [
     "merchant_key",
     "order_id_of",
     "order_of",
+    "reported_order_id",
 ]
 
 _RECOURSE = UUID("6f1f0c7e-0f5e-5a0c-9a8e-0b6d3c3f2a10").bytes
@@ -35,6 +36,12 @@ def _uuid5_digits(parts: tuple[str, ...]) -> str:
 def order_id_of(merchant_id: str, order_number: str) -> str:
     """`ord_…`: the same merchant and order number are the same order."""
     return f"ord_{_uuid5_digits(('order', merchant_id, order_number))}"
+
+
+def reported_order_id(merchant_id: str, order_number: str, email: str) -> str:
+    """`ord_…` of an order that is known from a buyer's report alone: the same merchant, number and address are the same
+    order, and never the one that a partner registers."""
+    return f"ord_{_uuid5_digits(('reported-order', merchant_id, order_number, email.casefold()))}"
 
 
 def child_id(prefix: str, order_id: str, *cause: str, length: int = 16) -> str:
