@@ -8,7 +8,7 @@ from contracts.orders import CommandRefused, CommandRepeated
 from contracts.problems import FieldError, Problem
 from contracts.topics import INTAKE_EVENTS
 
-__all__ = ["may_see", "refused", "repeated", "settled", "told", "wrong"]
+__all__ = ["may_see", "order_full", "refused", "repeated", "settled", "told", "wrong"]
 
 
 def told(envelope: Envelope, event: Message) -> Emission:
@@ -38,7 +38,12 @@ def wrong(pointer: str, detail: str) -> FieldError:
     return FieldError(pointer=pointer, detail=detail)
 
 
-def may_see(actor: Actor, partner: str) -> bool:
-    """Whether a caller may see what belongs to a merchant that `partner` created. Only partners are told apart here: what
-    a merchant's key and a link reach is fixed where they are checked, before a command is sent."""
-    return actor.role != "partner" or actor.id == partner
+def order_full(detail: str) -> Problem:
+    """409: the order has as much of it as one order keeps."""
+    return Problem(type="/problems/order-full", title="This order takes no more of it", status=409, detail=detail)
+
+
+def may_see(actor: Actor, partner: str, given: bool = False) -> bool:
+    """Whether a caller may see what belongs to a merchant that `partner` created, or that it was `given`. Only partners are
+    told apart here: what a merchant's key and a link reach is fixed where they are checked, before a command is sent."""
+    return given or actor.role != "partner" or actor.id == partner

@@ -1,0 +1,13 @@
+"""The forms of text that people give: names, codes, addresses, languages, with the bounds that hold everywhere."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+__all__ = ["Code", "Country", "Email", "Locale", "Name"]
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Code = Annotated[str, Field(min_length=1, max_length=100)]
+Email = Annotated[str, Field(pattern=r"^[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,189}$")]
+Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
