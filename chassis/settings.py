@@ -41,12 +41,16 @@ class Settings:
     mail_from: str = "Recourse <no-reply@recourse.example>"
     mailsink_url: str = ""
     """The sandbox's mail server, asked for what arrived."""
+    payments_url: str = ""
+    """Who executes refunds of the platform: `http[s]://[user:password@]host[:port][/path]`; without it they stay reserved."""
     platform_key: str = ""
     partner_key: str = ""
     secret: str = ""
     """Signs capability links."""
     evidence_url: str = "memory:///"
     """Where evidence is kept: `file:///…`, `s3://…` or `memory:///`."""
+    programmes: str = ""
+    """A folder with programmes of the operator's own, one YAML file a version; they stand beside those of the product."""
     log_level: str = "INFO"
 
     @classmethod

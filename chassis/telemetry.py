@@ -28,6 +28,8 @@ class Health:
     waiting_for: str = ""
     lag: int = 0
     last_progress: float = field(default_factory=time.monotonic)
+    notes: list[Callable[[], str]] = field(default_factory=list)
+    """What an operator should know though the process is well, e.g. that something is not set up; "" for nothing."""
 
     def moved(self) -> None:
         self.waiting_for = ""
@@ -54,12 +56,14 @@ class Health:
             status = "waiting"
         else:
             status = "ok"
+        notes = [note for told in self.notes if (note := told())]
         return status == "ok", {
             "status": status,
             "lag": self.lag,
             "seconds_since_progress": round(idle, 1),
             **({"waiting_for": self.waiting_for} if self.waiting_for else {}),
             **({"stopped_because": self.stopped_because} if self.stopped_because else {}),
+            **({"notes": notes} if notes else {}),
         }
 
 

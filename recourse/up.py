@@ -1,4 +1,4 @@
-"""`recourse up`: broker, store, mail sink and all services under one supervisor, until Ctrl-C."""
+"""`recourse up`: broker, store, the sandbox's mail server and payment provider, and all services under one supervisor."""
 
 import asyncio
 import json
@@ -23,6 +23,7 @@ from deploy.local.choice import BrokerKind
 from deploy.local.ports import free_port, is_free
 from deploy.local.process import Launch
 from deploy.local.stack import to_stderr, write_json
+from engine.programmes import ProgrammeError, Programmes
 from recourse.failing import failing_clearly
 from recourse.run import Service
 from recourse.supervisor import Kept, Supervisor
@@ -36,7 +37,7 @@ _MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1048576", "MALLOC
 
 def up(
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="A test clock that can be moved, and mails that stay here.")
+        bool, typer.Option("--sandbox", help="A test clock that can be moved, mails and payments that stay here.")
     ] = False,
     clock: Annotated[str | None, typer.Option(help="Where the sandbox's clock starts, e.g. 2019-07-15T00:00:00Z.")] = None,
     data: Annotated[Path, typer.Option(help="Folder that keeps data, logs and keys.")] = Path(".recourse"),
@@ -45,7 +46,8 @@ def up(
     instances: Annotated[int, typer.Option(min=1, max=9, help="Processes of each service.")] = 1,
 ) -> None:
     """Run everything here until Ctrl-C; prints one JSON line when all is ready."""
-    with failing_clearly(StackError, SettingsError):
+    with failing_clearly(StackError, SettingsError, ProgrammeError):
+        Programmes.shipped_and(os.environ.get("RECOURSE_PROGRAMMES", ""))
         if clock is not None:
             check_clock(clock, sandbox=sandbox)
         if not sandbox and not os.environ.get("RECOURSE_SMTP_URL"):
@@ -124,7 +126,7 @@ class Own:
         is taken."""
         names = [f"{name}.health" for name in service_names(instances)]
         names += [f"gateway-{number}.http" for number in range(1, instances + 1)]
-        names += ["mailsink.smtp", "mailsink.http"] if sandbox else []
+        names += ["mailsink.smtp", "mailsink.http", "payments.http"] if sandbox else []
         if port is not None:
             if not is_free(port):
                 raise StackError(f"port {port} is in use; stop what holds it, give another --port or leave it out")
@@ -171,6 +173,12 @@ class Plan:
             return f"smtp://127.0.0.1:{self.own.ports['mailsink.smtp']}"
         return os.environ["RECOURSE_SMTP_URL"]
 
+    @property
+    def payments_url(self) -> str:
+        if self.sandbox:
+            return self.url("payments.http")
+        return os.environ.get("RECOURSE_PAYMENTS_URL", "")
+
     def http_port(self, gateway: str) -> str:
         """The name of a gateway's port."""
         return f"{gateway}.http" if self.instances > 1 else FIRST_GATEWAY
@@ -191,6 +199,8 @@ class Plan:
             "BASE_URL": self.base_url,
             "SMTP_URL": self.smtp_url,
             "SECRET": self.own.secret,
+            "PAYMENTS_URL": self.payments_url,
+            "PROGRAMMES": str(Path(folder).absolute()) if (folder := os.environ.get("RECOURSE_PROGRAMMES")) else "",
             "EVIDENCE_URL": (self.data / "evidence").as_uri(),
         }
         if service == Service.GATEWAY:
@@ -225,16 +235,24 @@ class Plan:
             )
             for name in self.names
         ]
-        return [*self._mailsink(), *services]
+        return [*self._outside(), *services]
 
-    def _mailsink(self) -> list[Kept]:
-        if not self.sandbox:
-            return []
+    def _outside(self) -> list[Kept]:
+        """What stands for the world outside in the sandbox: its mail server and its payment provider."""
+        return [self._mailsink(), self._payments()] if self.sandbox else []
+
+    def _mailsink(self) -> Kept:
         ports = self.own.ports
         options = ["--smtp-port", str(ports["mailsink.smtp"]), "--http-port", str(ports["mailsink.http"])]
         command = [sys.executable, "-P", "-m", "deploy.local.mailsink", *options, "--data", str(self.data / "mails")]
         launch = Launch("mailsink", command, cwd=self.data, log=self.data / "logs" / "mailsink.log")
-        return [Kept(launch, health=f"{self.url('mailsink.http')}/health")]
+        return Kept(launch, health=f"{self.url('mailsink.http')}/health")
+
+    def _payments(self) -> Kept:
+        options = ["--port", str(self.own.ports["payments.http"]), "--data", str(self.data / "payments")]
+        command = [sys.executable, "-P", "-m", "deploy.local.payments", *options]
+        launch = Launch("payments", command, cwd=self.data, log=self.data / "logs" / "payments.log")
+        return Kept(launch, health=f"{self.url('payments.http')}/health")
 
     def ready(self, pids: Mapping[str, int]) -> dict[str, object]:
         """The content of ready.json."""

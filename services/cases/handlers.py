@@ -1,13 +1,23 @@
 """What cases does with each record: ask the engine, seal what it decided, tell it and keep it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append, Database
-from contracts.cases import CaseEvent, CaseMoved, DeadlineReached, MessagePosted, PostMessage, ReminderReached, TakeAction
+from contracts.cases import (
+    CaseEvent,
+    CaseMoved,
+    Change,
+    ConfirmExecution,
+    DeadlineReached,
+    MessagePosted,
+    PostMessage,
+    ReminderReached,
+    TakeAction,
+)
 from contracts.notices import NoticeFailed, NoticeSent
 from contracts.orders import CommandRefused, CommandRepeated, FactRecorded, ReportAccepted
 from contracts.problems import Problem
@@ -16,12 +26,20 @@ from engine.casefile import CLOSED, CaseFile
 from engine.decide import Refusal, decide, evolve
 from engine.programmes import Programmes
 from services.cases.sealing import data_of, new_salt, seal
-from services.cases.store import FILES, done_among, history_entry, thread_entry
+from services.cases.store import FILES, PAYMENTS, done_among, history_entry, payment_due, thread_entry
 
 __all__ = ["CasesHandler", "Docket"]
 
 _HEARD = (
-    ReportAccepted | FactRecorded | TakeAction | PostMessage | DeadlineReached | ReminderReached | NoticeSent | NoticeFailed
+    ReportAccepted
+    | FactRecorded
+    | TakeAction
+    | PostMessage
+    | DeadlineReached
+    | ReminderReached
+    | ConfirmExecution
+    | NoticeSent
+    | NoticeFailed
 )
 _ASKED = TakeAction | PostMessage
 _UNNUMBERED = _ASKED | NoticeSent | NoticeFailed
@@ -64,9 +82,21 @@ class CasesHandler:
         {"merchant.changed", "order.registered", "check-in.asked", "order.changed", "command.refused", "command.repeated"}
     )
 
-    def __init__(self, database: Database, programmes: Programmes) -> None:
+    def __init__(
+        self,
+        database: Database,
+        programmes: Programmes,
+        *,
+        offer: Callable[[Sequence[Mapping[str, Any]]], None],
+        own: Callable[[frozenset[int]], Any],
+        due: Callable[[], int],
+    ) -> None:
+        """The cashier's ends: what to pay, which partitions it pays for, and how much is not done."""
         self._database = database
         self._programmes = programmes
+        self._offer = offer
+        self._own = own
+        self._due = due
 
     def collection_of(self, key: str) -> str | None:
         return FILES if key.startswith("ord_") else None
@@ -117,23 +147,25 @@ class CasesHandler:
         if isinstance(command, _UNNUMBERED):
             state = replace(state, doing=(*state.doing, cause))
         asked = isinstance(command, _ASKED | ReportAccepted)
-        return _record(state, decided, cause if asked or isinstance(command, _UNNUMBERED) else None, answers=asked)
+        own = cause if asked or isinstance(command, _UNNUMBERED) else None
+        return _record(state, decided, own, inbound.partition, answers=asked)
 
     def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
         return appends
 
     async def appended(self, appends: Sequence[Append]) -> None:
-        """Nobody waits for it."""
+        self._offer([append.document for append in appends if append.collection == PAYMENTS])
 
     async def assigned(self, partitions: frozenset[int]) -> None:
-        """Nothing is kept in memory."""
+        await self._own(partitions)
 
     def pending(self) -> Mapping[str, int]:
-        return {}
+        return {"payments": self._due()}
 
 
-def _record(state: Docket, decided: Sequence[CaseEvent], cause: str | None, *, answers: bool) -> Step[Docket]:
-    """Seal each event to its case's chain and put it down: in the file, the history, the thread, on the topic.
+def _record(state: Docket, decided: Sequence[CaseEvent], cause: str | None, partition: int, *, answers: bool) -> Step[Docket]:
+    """Seal each event to its case's chain and put it down: in the file, the history, the thread, on the topic, and what the
+    platform is to pay among the payments.
 
     The last event is the command's own, and the answer to whoever waits for it; those before it are reminders and deadlines
     that were due by then, caused by nobody."""
@@ -167,6 +199,9 @@ def _record(state: Docket, decided: Sequence[CaseEvent], cause: str | None, *, a
         appends.append(history_entry(event, data, sealed, file.sequence, own))
         if isinstance(event, CaseMoved | MessagePosted) and event.message is not None:
             appends.append(thread_entry(event, event.message, file.sequence))
+        change: Change | None = getattr(event, "change", None)
+        if change is not None and change.refund_due is not None:
+            appends.append(payment_due(change.refund_due, event, file.order, partition))
     return Step(replace(state, file=file), tuple(emissions), tuple(appends))
 
 

@@ -1,16 +1,38 @@
-"""The database of cases: case files (written by the loop), and the append-only history and messages of every case."""
+"""The database of cases: case files (written by the loop), the append-only history and messages of every case, and the
+payments of the platform: one document each, written once by the loop and then by whoever has it paid."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from chassis.store import Append, Database
-from contracts.cases import CaseEvent, MessageDraft, Seal
+from pymongo import UpdateOne
 
-__all__ = ["FILES", "HISTORY", "MESSAGES", "create_indexes", "done_among", "history_entry", "thread_entry"]
+from chassis.store import Append, Database
+from contracts.base import format_moment
+from contracts.cases import CaseEvent, MessageDraft, RefundDue, Seal
+from contracts.orders import Order
+from services.cases.provider import PaymentOrder
+
+__all__ = [
+    "FILES",
+    "HISTORY",
+    "MESSAGES",
+    "PAYMENTS",
+    "PaymentStore",
+    "create_indexes",
+    "done_among",
+    "history_entry",
+    "payment_due",
+    "thread_entry",
+]
 
 FILES = "files"
 HISTORY = "history"
 MESSAGES = "messages"
+PAYMENTS = "payments"
+
+_DUE = "due"
+_EXECUTED = "executed"
 
 
 async def create_indexes(database: Database) -> None:
@@ -18,6 +40,8 @@ async def create_indexes(database: Database) -> None:
     await database[HISTORY].create_index([("case_id", 1), ("sequence", 1)])
     await database[HISTORY].create_index("command_id", sparse=True)
     await database[MESSAGES].create_index([("case_id", 1), ("order_sequence", 1)])
+    # Only what is still to pay is indexed: it is looked for whenever partitions change hands.
+    await database[PAYMENTS].create_index([("partition", 1)], name="unpaid", partialFilterExpression={"state": _DUE})
 
 
 async def done_among(database: Database, command_ids: Iterable[str]) -> frozenset[str]:
@@ -63,3 +87,68 @@ def thread_entry(event: CaseEvent, message: MessageDraft, order_sequence: int) -
             **message.model_dump(mode="json"),
         },
     )
+
+
+def payment_due(due: RefundDue, event: CaseEvent, order: Order, partition: int) -> Append:
+    """A refund that the platform is to pay, under the id of its decision."""
+    asked = PaymentOrder(
+        decision_id=due.decision_id,
+        amount=due.amount,
+        order_id=order.order_id,
+        order_number=order.order_number,
+        merchant_id=order.merchant_id,
+    )
+    return Append(
+        PAYMENTS,
+        {
+            "_id": due.decision_id,
+            "partition": partition,
+            "state": _DUE,
+            "case_id": event.case_id,
+            "created_at": format_moment(event.at),
+            "tries": 0,
+            "order": asked.model_dump(mode="json"),
+        },
+    )
+
+
+class PaymentStore:
+    """Queries and updates of payments. States: `due` → `executed`, with the provider's `reference` and `executed_at`."""
+
+    def __init__(self, database: Database) -> None:
+        self._payments = database[PAYMENTS]
+
+    async def unpaid(self, partitions: Collection[int]) -> list[dict[str, Any]]:
+        """What partitions have to pay: `_id`, `partition` and, where it waits for a later attempt, `retry_at`."""
+        query = {"state": _DUE, "partition": {"$in": sorted(partitions)}}
+        return await self._payments.find(query, {"partition": 1, "retry_at": 1}, batch_size=10_000).to_list(None)
+
+    async def begin(self, payment_ids: Sequence[str], now: datetime) -> list[dict[str, Any]]:
+        """Write down that these are attempted now; those that are still to pay, with the `tries` made before this one."""
+        still = {"_id": {"$in": list(payment_ids)}, "state": _DUE}
+        found = await self._payments.find(still, batch_size=10_000).to_list(None)
+        if found:
+            await self._payments.update_many(still, {"$set": {"tried_at": format_moment(now)}, "$inc": {"tries": 1}})
+        return found
+
+    async def settle(self, paid: Mapping[str, tuple[str, datetime]]) -> None:
+        """Mark payments, by id, as executed under the provider's reference at a moment."""
+        await self._payments.bulk_write(
+            [
+                UpdateOne(
+                    {"_id": payment_id},
+                    {
+                        "$set": {"state": _EXECUTED, "reference": reference, "executed_at": format_moment(at)},
+                        "$unset": {"retry_at": "", "last_reply": ""},
+                    },
+                )
+                for payment_id, (reference, at) in paid.items()
+            ],
+            ordered=False,
+        )
+
+    async def postpone(self, payment_id: str, retry_at: datetime, reply: str) -> None:
+        """Keep what came of an attempt, and the moment of the next one. Changes nothing once it is paid."""
+        await self._payments.update_one(
+            {"_id": payment_id, "state": _DUE}, {"$set": {"retry_at": format_moment(retry_at), "last_reply": reply}}
+        )

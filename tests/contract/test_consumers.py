@@ -15,6 +15,7 @@ from contracts.topics import READS
 from engine.programmes import Programmes
 from services.cases.handlers import CasesHandler
 from services.escalation.handlers import EscalationHandler
+from services.escalation.matrix import Findings, Trial
 from services.gateway.projector import Projector
 from services.intake.handlers import IntakeHandler
 from services.notifications.handlers import NotificationsHandler
@@ -28,14 +29,18 @@ def handlers() -> list[Handler[Any]]:
     programmes = Programmes.shipped()
     return [
         IntakeHandler(NOWHERE, programmes),
-        CasesHandler(NOWHERE, programmes),
-        EscalationHandler(NOWHERE),
+        CasesHandler(NOWHERE, programmes, offer=NOWHERE, own=NOWHERE, due=NOWHERE),
+        EscalationHandler(NOWHERE, NOWHERE, programmes),
         NotificationsHandler(offer=NOWHERE, own=NOWHERE, unsent=NOWHERE),
         Projector(lambda: datetime(2019, 8, 1, tzinfo=UTC)),
     ]
 
 
-CONTEXTS: dict[str, Any] = {"intake": {}, "cases": frozenset()}
+CONTEXTS: dict[str, Any] = {
+    "intake": {},
+    "cases": frozenset(),
+    "escalation": Findings(trials={"example-back-test.run": Trial()}),
+}
 READINGS = [
     pytest.param(handler, topic.name, path, id=f"{handler.service}-{path.stem}")
     for handler in handlers()

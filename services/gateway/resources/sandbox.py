@@ -1,10 +1,11 @@
-"""The sandbox's own routes: its clock, the mails that arrived, addresses that bounce."""
+"""The sandbox's own routes: its clock, the mails that arrived, addresses that bounce, the payments that were made."""
 
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
+from email.utils import format_datetime
 from http.client import HTTPConnection, HTTPException
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -12,8 +13,8 @@ from litestar import Response, get, post
 from pydantic import Field, model_validator
 
 from contracts.base import Duration, Model, Moment, parse_duration
-from contracts.orders import Email
 from contracts.problems import Problem
+from contracts.texts import Email
 from services.gateway.answers import Answer, answer, response_of
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.documented import documented, query
@@ -24,7 +25,7 @@ from services.gateway.sandbox import SandboxControl
 
 __all__ = ["routes"]
 
-_MAIL_SERVER_S = 10.0
+_SERVER_S = 10.0
 _LATEST = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
 
 
@@ -52,6 +53,14 @@ class ClockMove(Model):
         if later is None or later > _LATEST:
             raise field_error(place, "the clock goes to the year 2200")
         return later
+
+
+class PaymentMode(Model):
+    """How the sandbox's payment provider behaves until it is told otherwise."""
+
+    mode: Literal["ok", "fail", "timeout", "late"]
+    """`fail`: each attempt is refused, and tried again later. `timeout`: it pays and does not answer. `late`: it answers after
+    a minute of the test clock."""
 
 
 class Bounce(Model):
@@ -147,37 +156,94 @@ async def declare_bounce(request: AnyRequest, gateway: TheGateway, principal: Ca
     return await gateway.once(request, principal, raw, work)
 
 
+@get(
+    "/v1/sandbox/payments",
+    operation_id="listSandboxPayments",
+    summary="What the sandbox's payment provider paid, oldest first",
+    opt=documented(
+        query={
+            "order_id": "Only those of this order.",
+            "decision_id": "Only the one of this decision.",
+            "after": "Only those after this reference; `next` of a page.",
+            "limit": "How many at most: 1 to 1000, 200 by default.",
+        },
+        answers={200: "{mode, items: [{reference, decision_id, order_id, amount, state: executed|pending, requests}], next}"},
+    ),
+)
+async def list_payments(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
+    """`requests` counts how often a payment was asked for: however often, it was paid once."""
+    _control(gateway, principal)
+    return response_of(answer(200, await _payment_provider(gateway, "GET", "/payments", params=query(request))))
+
+
+@post(
+    "/v1/sandbox/payments",
+    operation_id="setPaymentMode",
+    summary="Tell the sandbox's payment provider how to behave from now on",
+    status_code=200,
+    opt=documented(body=PaymentMode, answers={200: "{mode}"}),
+)
+async def set_payment_mode(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
+    """It holds until changed."""
+    _control(gateway, principal)
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        wanted = parsed(PaymentMode, raw)
+        return answer(200, await _payment_provider(gateway, "POST", "/mode", json={"mode": wanted.mode}))
+
+    return await gateway.once(request, principal, raw, work)
+
+
 async def _mail_server(
     gateway: Gateway, method: str, path: str, params: Mapping[str, str] | None = None, json: Any = None
 ) -> Any:
     """Ask the sandbox's mail server. Raises 422 with what it does not take, 503 where it is away."""
-    place = urlsplit(gateway.settings.mailsink_url)
-    if not place.hostname:
+    url = gateway.settings.mailsink_url
+    if not url:
         raise unavailable("This sandbox runs without a mail server; set RECOURSE_MAILSINK_URL.")
+    return await _server(gateway, "mail server", url, method, path, params, json)
+
+
+async def _payment_provider(
+    gateway: Gateway, method: str, path: str, params: Mapping[str, str] | None = None, json: Any = None
+) -> Any:
+    """Ask the sandbox's payment provider. Raises 422 with what it does not take, 503 where it is away."""
+    url = gateway.settings.payments_url
+    if not url:
+        raise unavailable("This sandbox runs without a payment provider; set RECOURSE_PAYMENTS_URL.")
+    return await _server(gateway, "payment provider", url, method, path, params, json)
+
+
+async def _server(
+    gateway: Gateway, name: str, url: str, method: str, path: str, params: Mapping[str, str] | None, json: Any
+) -> Any:
+    place = urlsplit(url)
     query = f"{path}?{urlencode(params)}" if params else path
     content = None if json is None else orjson.dumps(json)
+    date = format_datetime(gateway.clock.now(), usegmt=True)
     try:
-        status, answered = await asyncio.to_thread(_asked, place.hostname, place.port or 80, method, query, content)
+        status, answered = await asyncio.to_thread(_asked, place.hostname or "", place.port or 80, method, query, content, date)
         body = orjson.loads(answered)
     except (OSError, HTTPException, ValueError):
-        raise unavailable("The sandbox's mail server cannot be reached.") from None
+        raise unavailable(f"The sandbox's {name} cannot be reached.") from None
     if status >= 500:
-        raise unavailable("The sandbox's mail server cannot answer.")
+        raise unavailable(f"The sandbox's {name} cannot answer.")
     if status >= 400:
         detail = str(body.get("detail", "this is not taken"))
         raise wrong_query((detail.split(" ", 1)[0], detail))
     return body
 
 
-def _asked(host: str, port: int, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
+def _asked(host: str, port: int, method: str, path: str, content: bytes | None, date: str) -> tuple[int, bytes]:
     """One request on loopback, which is worth no client library in memory. Raises OSError, HTTPException."""
-    connection = HTTPConnection(host, port, timeout=_MAIL_SERVER_S)
+    connection = HTTPConnection(host, port, timeout=_SERVER_S)
     try:
-        connection.request(method, path, content, {"Content-Type": "application/json"} if content else {})
+        connection.request(method, path, content, {"Date": date, **({"Content-Type": "application/json"} if content else {})})
         found = connection.getresponse()
         return found.status, found.read()
     finally:
         connection.close()
 
 
-routes = (get_clock, move_clock, list_mails, declare_bounce)
+routes = (get_clock, move_clock, list_mails, declare_bounce, list_payments, set_payment_mode)

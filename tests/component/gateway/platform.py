@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from contracts.base import format_moment
-from deploy.local import Stack
+from deploy.local import Stack, payments
 from deploy.local.mailsink import Mailbox, Mailsink, serve_http
 from deploy.local.ports import free_port
 from services.cases.app import serve as serve_cases
@@ -147,9 +147,26 @@ async def mail_server(folder: Path) -> AsyncIterator[tuple[int, int]]:
 
 
 @asynccontextmanager
+async def payment_provider(folder: Path) -> AsyncIterator[str]:
+    """The sandbox's payment provider; its address."""
+    book = payments.PaymentBook(folder)
+    server = payments.serve_http(book, free_port())
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        book.close()
+
+
+@asynccontextmanager
 async def platform_of(stack: Stack, folder: Path) -> AsyncIterator[Platform]:
     """Started in this process, stopped at the end."""
-    async with mail_server(folder / "mails") as (smtp_port, http_port), own_namespace(stack) as running:
+    async with (
+        mail_server(folder / "mails") as (smtp_port, http_port),
+        payment_provider(folder / "payments") as payments_url,
+        own_namespace(stack) as running,
+    ):
         common = dataclasses.replace(
             running.settings,
             platform_key="platform-key",
@@ -158,6 +175,7 @@ async def platform_of(stack: Stack, folder: Path) -> AsyncIterator[Platform]:
             clock=NOW,
             smtp_url=f"smtp://127.0.0.1:{smtp_port}",
             mailsink_url=f"http://127.0.0.1:{http_port}",
+            payments_url=payments_url,
             evidence_url=f"file://{folder / 'evidence'}",
         )
         ports = [free_port(), free_port()]

@@ -20,11 +20,22 @@ class Desk:
     """Takes envelopes through the handler; `write` stands for the document's write and reading it again."""
 
     def __init__(self) -> None:
-        self.handler = CasesHandler(None, Programmes.shipped())  # type: ignore[arg-type]
+        self.offered: list[Any] = []
+        self.owned: list[frozenset[int]] = []
+        self.handler = CasesHandler(
+            None,  # type: ignore[arg-type]
+            Programmes.shipped(),
+            offer=self.offered.extend,
+            own=self._own,
+            due=lambda: len(self.offered),
+        )
         self.state = Docket()
         self.known: set[str] = set()
         self.history: list[dict[str, Any]] = []
         self.messages: list[dict[str, Any]] = []
+
+    async def _own(self, partitions: frozenset[int]) -> None:
+        self.owned.append(partitions)
 
     def take(self, envelope: Envelope) -> tuple[Emission, ...]:
         step: Step[Docket] = self.handler.apply(self.state, Inbound(envelope, "any", 0, 0), frozenset(self.known))

@@ -1,0 +1,230 @@
+"""Has the platform's refunds paid in the background, each once, and tells the case.
+
+What is to pay stands in the store; the queue here only names it. An attempt is written down before it is made, so that whoever
+comes after a crash asks the provider what became of it before trying again. A refusal, or an answer that leaves it open, is
+taken up again later by the stack's clock; a provider that is away is waited for. The confirmation is published before the
+payment is marked: a crash in between sends the same command again, which then changes nothing."""
+
+import asyncio
+import heapq
+import logging
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from chassis.clock import Clock
+from chassis.failures import back_off, retrying
+from chassis.kafka import KafkaPublisher
+from chassis.service import end_all
+from contracts.base import parse_moment
+from contracts.cases import ConfirmExecution
+from contracts.envelope import Envelope, Record, encode
+from contracts.ids import derived
+from contracts.topics import CASES_COMMANDS
+from services.cases.provider import Accepted, PaymentOrder, PaymentProvider, Refused, Reply, Unknown, Unreachable
+from services.cases.store import PaymentStore
+
+__all__ = ["RETRY_AFTER", "Cashier"]
+
+log = logging.getLogger(__name__)
+
+_HANDS = 4
+_LOADED = 16
+_ROUNDS = 2
+
+RETRY_AFTER = (
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=6),
+    timedelta(hours=24),
+)
+"""When an attempt that did not pay is followed by the next, unless the provider says; the last of these again and again: what
+was decided stays owed."""
+
+
+@dataclass(slots=True)
+class _Counters:
+    executed: int = 0
+    refused: int = 0
+    unknown: int = 0
+    unreachable: int = 0
+
+
+@dataclass(slots=True)
+class Cashier:
+    """The queue of one process' payments. `work` runs until cancelled. Without a provider nothing is paid: payments stay in the
+    store and their reservations in the ledger, until a process with a provider owns them."""
+
+    store: PaymentStore
+    publisher: KafkaPublisher
+    clock: Clock
+    provider: PaymentProvider | None
+    counters: _Counters = field(default_factory=_Counters)
+    away: str = ""
+    """Why the provider cannot be reached, if so."""
+    _partitions: frozenset[int] = frozenset()
+    _known: dict[str, int] = field(default_factory=dict)
+    _ids: deque[str] = field(default_factory=deque)
+    _later: list[tuple[datetime, str, int]] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # What the loop tells
+
+    def offer(self, payments: Iterable[Mapping[str, Any]]) -> None:
+        """Pay these; one that is in hand already is not taken twice."""
+        for payment in payments:
+            self._take(payment["_id"], payment["partition"])
+
+    async def own(self, partitions: frozenset[int]) -> None:
+        """Pay for these partitions from now on: forget the queue of others, take up what is unpaid of these."""
+        self._partitions = partitions
+        self._known = {payment_id: number for payment_id, number in self._known.items() if number in partitions}
+        self._ids = deque(payment_id for payment_id in self._ids if payment_id in self._known)
+        self._later = []
+        if self.provider is None or not partitions:
+            return
+        for payment in await retrying(lambda: self.store.unpaid(partitions), _waiting):
+            if "retry_at" in payment:
+                heapq.heappush(self._later, (parse_moment(payment["retry_at"]), payment["_id"], payment["partition"]))
+            else:
+                self._take(payment["_id"], payment["partition"])
+
+    def due(self) -> int:
+        """Payments that are to be made now: queued, in flight, or paid and not yet told. One that waits for a later attempt is
+        not counted until its moment comes."""
+        now = self.clock.now() if self._later else None
+        return len(self._known) + sum(retry_at <= now for retry_at, _, _ in self._later if now is not None)
+
+    def waiting(self) -> int:
+        """Payments that wait for a later attempt."""
+        return len(self._later)
+
+    def _take(self, payment_id: str, partition: int) -> None:
+        if self.provider is not None and payment_id not in self._known:
+            self._known[payment_id] = partition
+            self._ids.append(payment_id)
+            self._wake.set()
+
+    # The work
+
+    async def work(self) -> None:
+        """Pay, confirm, and retry. Raises the first failure of any."""
+        works = (self._retry, *(self._pay for _ in range(_HANDS)))
+        tasks = [asyncio.create_task(work(), name=work.__name__) for work in works]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await end_all(tasks)
+
+    async def _retry(self) -> None:
+        """Take up what is to be tried again when its moment comes."""
+        while True:
+            while self._later and self._later[0][0] <= self.clock.now():
+                _, payment_id, partition = heapq.heappop(self._later)
+                self._take(payment_id, partition)
+            await self.clock.moved(5.0)
+
+    async def _pay(self) -> None:
+        while True:
+            while not self._ids:
+                self._wake.clear()
+                await self._wake.wait()
+            ids = [self._ids.popleft() for _ in range(min(_LOADED, len(self._ids)))]
+            payments = await retrying(lambda ids=ids: self.store.begin(ids, self.clock.now()), _waiting)
+            still = {payment["_id"] for payment in payments}
+            for payment_id in ids:
+                if payment_id not in still:
+                    self._known.pop(payment_id, None)
+            if self.provider is not None and payments:
+                provider = self.provider
+                replies = await asyncio.gather(*(self._attempt(provider, payment) for payment in payments))
+                await self._settle(list(zip(payments, replies, strict=True)))
+
+    async def _attempt(self, provider: PaymentProvider, payment: Mapping[str, Any]) -> Reply | None:
+        """What came of a payment, however long the provider is away; None once another process pays for its partition."""
+        order = PaymentOrder.model_validate(payment["order"])
+        asked_before = payment["tries"] > 0
+        away = 0
+        while payment["partition"] in self._partitions:
+            try:
+                reply = await _executed(provider, order, asked_before)
+            except Unreachable as error:
+                # What was asked before it went away stays open; asking again before the next attempt does no harm either.
+                asked_before = True
+                away += 1
+                self._unreachable(error)
+                await asyncio.sleep(back_off(away))
+                continue
+            self.away = ""
+            return reply
+        self._known.pop(payment["_id"], None)
+        return None
+
+    def _unreachable(self, error: Unreachable) -> None:
+        self.counters.unreachable += 1
+        if not self.away:
+            log.warning("the payment provider cannot be reached, refunds wait: %s", error)
+        self.away = str(error)
+
+    async def _settle(self, outcomes: Sequence[tuple[Mapping[str, Any], Reply | None]]) -> None:
+        """Tell the cases of what was paid, mark it, and put off the rest."""
+        now = self.clock.now()
+        records: list[tuple[str, Record]] = []
+        paid: dict[str, tuple[str, datetime]] = {}
+        for payment, reply in outcomes:
+            if isinstance(reply, Accepted):
+                # Another clock may run apart from ours: nothing flows before it was decided, nor after it is told.
+                at = min(max(reply.at or now, parse_moment(payment["created_at"])), now)
+                paid[payment["_id"]] = (reply.reference, at)
+                records.append((CASES_COMMANDS.name, _confirmation(payment, reply.reference, at, now)))
+            elif reply is not None:
+                await self._postpone(payment, reply, now)
+        if records:
+            await self.publisher.publish(records)
+            await retrying(lambda: self.store.settle(paid), _waiting)
+        for payment_id in paid:
+            self._known.pop(payment_id, None)
+        self.counters.executed += len(paid)
+
+    async def _postpone(self, payment: Mapping[str, Any], reply: Refused | Unknown, now: datetime) -> None:
+        if isinstance(reply, Refused):
+            self.counters.refused += 1
+            log.warning("%s was refused by the payment provider; it will be asked again", payment["_id"])
+        else:
+            self.counters.unknown += 1
+        wanted = reply.after if isinstance(reply, Unknown) else None
+        retry_at = now + (wanted or RETRY_AFTER[min(payment["tries"], len(RETRY_AFTER) - 1)])
+        await retrying(lambda: self.store.postpone(payment["_id"], retry_at, reply.detail), _waiting)
+        heapq.heappush(self._later, (retry_at, payment["_id"], payment["partition"]))
+        self._known.pop(payment["_id"], None)
+
+
+async def _executed(provider: PaymentProvider, order: PaymentOrder, asked_before: bool) -> Reply:
+    """Have a refund paid. What may have been asked for already, and what got no answer, is looked up before it is tried. Raises
+    Unreachable."""
+    told = await provider.lookup(order.decision_id) if asked_before else None
+    reply: Reply = Refused("never asked")
+    for _ in range(_ROUNDS):
+        if told is not None and not isinstance(told, Refused):
+            return told
+        reply = await provider.refund(order)
+        if not isinstance(reply, Unknown) or reply.after is not None:
+            return reply
+        told = await provider.lookup(order.decision_id)
+    return reply if told is None else told
+
+
+def _confirmation(payment: Mapping[str, Any], reference: str, at: datetime, now: datetime) -> Record:
+    order_id = payment["order"]["order_id"]
+    message = ConfirmExecution(case_id=payment["case_id"], decision_id=payment["_id"], reference=reference, at=at)
+    return encode(Envelope(derived("refund", payment["_id"]), "cases", order_id, now, message))
+
+
+def _waiting(error: BaseException) -> None:
+    log.warning("the store cannot be reached, refunds wait: %s", error)
