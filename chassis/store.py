@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import InsertOne, ReplaceOne
+from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
@@ -16,7 +16,7 @@ __all__ = ["Append", "Collection", "CommandCounter", "Database", "MongoStore", "
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 
-_Operation = InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]
+_Operation = InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]] | UpdateOne
 
 _DUPLICATE_KEY = 11000
 _NO_TRANSACTIONS = (20, 263)
@@ -105,15 +105,17 @@ class MongoStore:
             by_collection.setdefault(write.collection, []).append(index)
         for collection, indexes in by_collection.items():
             operations = [_operation(writes[index]) for index in indexes]
-            lost.update(indexes[position] for position in await self._bulk(self._collection(collection), operations))
+            lost.update(indexes[position] for position in await self.bulk(collection, operations))
         return lost
 
-    async def _bulk(self, collection: Collection, operations: Sequence[_Operation]) -> list[int]:
-        """Write in one bulk; the positions whose `_id` exists.
+    async def bulk(self, name: str, operations: Sequence[_Operation]) -> list[int]:
+        """Write to a collection in one bulk; the positions whose `_id` exists.
 
-        Replacements are tried in one transaction first: a store that syncs its log with every commit then does it once a bulk
-        and not once a document. A loser ends that transaction for all; the bulk without one tells who it was."""
-        if self._transactions and sum(isinstance(operation, ReplaceOne) for operation in operations) >= _WORTH_A_TRANSACTION:
+        Replacements and updates are tried in one transaction first: a store that syncs its log with every commit then does it
+        once a bulk and not once a document. A loser ends that transaction for all; the bulk without one tells who it was."""
+        collection = self._collection(name)
+        changes = sum(not isinstance(operation, InsertOne) for operation in operations)
+        if self._transactions and changes >= _WORTH_A_TRANSACTION:
             try:
                 async with await self.database.client.start_session() as session, session.start_transaction():
                     await collection.bulk_write(operations, ordered=False, session=session)

@@ -30,6 +30,8 @@ from simulator.player import Played, Player, PlayError, Progress, shifted
 __all__ = ["account_of", "count_mails", "play", "progress_shown", "replay", "starting_clock"]
 
 _PAGE = 200
+_AT_ONCE = 200
+"""Requests under way at most. All of a moment may be sent at once, and every service does what comes together together."""
 _LINE_EVERY_S = 5.0
 _GENERATED = 1_000
 
@@ -88,7 +90,7 @@ async def play(
     """Play a batch on a sandbox: what it came to, the mails that went out, and the seconds it took.
 
     On a sandbox whose clock is past the first order all times are moved by whole days."""
-    async with Api(sandbox.urls) as api:
+    async with Api(sandbox.urls, concurrency=_AT_ONCE) as api:
         clock = await api.get(sandbox.keys.platform, "/v1/sandbox/clock")
         if not clock.well:
             raise PlayError(f"this is no sandbox that the key opens: {clock.problem}")

@@ -5,6 +5,7 @@ import asyncio
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from deploy.local.stack import to_stderr
@@ -12,7 +13,7 @@ from recourse.sandbox import Sandbox
 from simulator.client import Answer, Api
 from simulator.generator import generate
 from simulator.orders import PlayedOrder
-from simulator.player import PlayError
+from simulator.player import PlayError, shifted
 
 __all__ = ["bench_gateway"]
 
@@ -33,10 +34,12 @@ class _Measured:
 async def bench_gateway(sandbox: Sandbox, reports: int, rate: float, seed: int = 1) -> dict[str, Any]:
     """Measure on a running sandbox with two gateways or more, whose clock stands at the first generated order."""
     batch = generate(reports + _WARM_UP, seed)
+    # All protected, all placed within a day: what is measured is reporting.
+    day = max(order.placed_at for order in batch.orders) - timedelta(days=1)
     orders = [
-        # All protected, all placed already: what is measured is reporting.
         replace(order, merchant=replace(order.merchant, protected=True, protection_days=None), protection_activated=True)
-        for order in batch.orders
+        for one in batch.orders
+        for order in shifted(replace(batch, orders=[one]), day)[0].orders
     ]
     async with Api(sandbox.urls, concurrency=_AT_ONCE) as api:
         tokens = await _prepared(api, sandbox, orders)

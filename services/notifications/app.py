@@ -29,11 +29,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 base_url=settings.base_url,
                 secret=settings.secret,
                 clock=runtime.clock,
-                programmes=Programmes.shipped(),
+                programmes=Programmes.shipped_and(settings.programmes),
             ),
             server=server,
         )
-        handler = NotificationsHandler(offer=postman.offer, own=postman.own, unsent=postman.unsent)
+        handler = NotificationsHandler(offer=postman.offer, own=postman.own, unsent=postman.pending)
         runtime.metrics.append(lambda: _metrics(postman))
         await runtime.run(handler, stop, background=(postman.work,))
 

@@ -9,6 +9,7 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,7 +43,10 @@ _CONNECTIONS = 4
 _LOADED = 200
 _IDLE_S = 20.0
 _TIMEOUT_S = 60.0
-_GATHER_S = 0.03
+_GATHER_S = 0.25
+"""How long proofs are gathered: what is told and marked together costs every service that hears of it once."""
+_GATHER_LOOK_S = 0.01
+"""How often it is looked, while somebody waits for all mails to be done, whether one is still under way."""
 _UNKNOWN_MERCHANT_S = 0.5
 _BREAKS = 5
 _CLOSING = 421
@@ -175,6 +179,7 @@ class Postman:
     _ids: deque[str] = field(default_factory=deque)
     _later: list[tuple[datetime, str, int]] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _awaited: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Queue[_Ready] = field(default_factory=lambda: asyncio.Queue(maxsize=_LOADED))
     _done: asyncio.Queue[tuple[_Ready, _Reply]] = field(default_factory=asyncio.Queue)
 
@@ -205,6 +210,11 @@ class Postman:
         until its moment comes."""
         now = self.clock.now() if self._later else None
         return len(self._known) + sum(retry_at <= now for retry_at, _, _ in self._later if now is not None)
+
+    def pending(self) -> int:
+        """`unsent`, for somebody who waits until there are none: proofs are then written at once."""
+        self._awaited.set()
+        return self.unsent()
 
     def unreachable(self, error: BaseException) -> None:
         """A connection could not be opened."""
@@ -314,11 +324,15 @@ class Postman:
             connection.drop()
 
     async def _prove(self) -> None:
-        """Tell of what was sent and mark it, many at once while there is much to do."""
+        """Tell of what was sent and mark it, many at once."""
         while True:
             outcomes = [await self._done.get()]
-            if len(self._known) > 1:
-                await asyncio.sleep(_GATHER_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GATHER_S):
+                    await self._awaited.wait()
+                    while len(self._known) > self._done.qsize() + 1:  # noqa: ASYNC110 - mails end one by one
+                        await asyncio.sleep(_GATHER_LOOK_S)
+            self._awaited.clear()
             while not self._done.empty():
                 outcomes.append(self._done.get_nowait())
             await self._settle(outcomes)

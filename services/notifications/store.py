@@ -28,6 +28,7 @@ class NoticeStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._store = MongoStore(database)
         self._notices = database[NOTICES]
 
     async def create_indexes(self) -> None:
@@ -52,19 +53,19 @@ class NoticeStore:
 
     async def address(self, notices: Sequence[Mapping[str, Any]], addressed: Sequence[dict[str, Any]]) -> None:
         """Put notices to addresses in the place of merchants' notices. Done again it changes nothing."""
-        await MongoStore(self._database).append([Append(NOTICES, document) for document in addressed])
+        await self._store.append([Append(NOTICES, document) for document in addressed])
         await self._notices.update_many(
             {"_id": {"$in": [notice["_id"] for notice in notices]}}, {"$set": {"state": _ADDRESSED}}
         )
 
     async def settle(self, proofs: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the proof of each notice (by id) and its state, `sent` or `failed`."""
-        await self._notices.bulk_write(
+        await self._store.bulk(
+            NOTICES,
             [
                 UpdateOne({"_id": notice_id}, {"$set": {"state": proof["state"], "proof": proof}})
                 for notice_id, proof in proofs.items()
             ],
-            ordered=False,
         )
 
     async def postpone(self, notice_id: str, retry_at: datetime, reply: str) -> None:
