@@ -7,7 +7,17 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-__all__ = ["Duration", "GivenMoment", "Message", "Model", "Moment", "format_moment", "parse_duration", "parse_moment"]
+__all__ = [
+    "Duration",
+    "GivenMoment",
+    "Message",
+    "Model",
+    "Moment",
+    "format_duration",
+    "format_moment",
+    "parse_duration",
+    "parse_moment",
+]
 
 
 class Model(BaseModel):
@@ -96,6 +106,18 @@ def parse_duration(text: str) -> timedelta:
     if match is None:
         raise ValueError("a duration is ISO 8601 with weeks, days, hours, minutes or seconds, such as P5D or PT12H")
     return timedelta(**{unit: int(count) for unit, count in match.groupdict().items() if count})
+
+
+def format_duration(span: timedelta) -> str:
+    """A span of time as an ISO 8601 duration of days, hours, minutes and seconds: 90 seconds are `PT1M30S`. Less than a second is
+    left out."""
+    rest = int(span.total_seconds())
+    counts = []
+    for unit, seconds in (("D", 86_400), ("H", 3_600), ("M", 60), ("S", 1)):
+        count, rest = divmod(rest, seconds)
+        counts.append(f"{count}{unit}" if count else "")
+    days, exact = counts[0], "".join(counts[1:])
+    return f"P{days}{f'T{exact}' if exact else ''}" if days or exact else "PT0S"
 
 
 def _known_duration(text: str) -> str:

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from contracts.actors import Actor, Party
-from contracts.base import Message, Model, Moment
+from contracts.base import Duration, Message, Model, Moment
 from contracts.evidence import Evidence
 from contracts.money import Money
 from contracts.notices import NoticeProof
@@ -11,15 +11,20 @@ from contracts.orders import Fact, Order, Report
 
 __all__ = [
     "Answer",
+    "Assignee",
     "CaseEvent",
     "CaseMoved",
     "CaseOpened",
     "CaseState",
     "Change",
+    "ConfirmExecution",
     "Consequence",
     "Deadline",
     "DeadlineEnded",
+    "DeadlineExtended",
     "DeadlineReached",
+    "ExtendDeadline",
+    "Extension",
     "FactAttached",
     "LedgerEntry",
     "MessageDraft",
@@ -29,9 +34,14 @@ __all__ = [
     "PolicyRef",
     "PostMessage",
     "Proposal",
+    "RefundDue",
+    "RefundExecuted",
     "ReminderGiven",
     "ReminderReached",
+    "Rollout",
+    "RuleRef",
     "Seal",
+    "StatusLabel",
     "TakeAction",
     "Variant",
 ]
@@ -76,11 +86,26 @@ class PolicyRef(Model):
     version: int
 
 
+class Rollout(Model):
+    """A version of a programme for some merchants from a moment on (BP-24): without `merchants` or `locales`, for all of them.
+    For whom a roll-out of a version is meant, that moment stands in the place of the version's own date."""
+
+    programme: str
+    version: int
+    merchants: tuple[str, ...] = ()
+    locales: tuple[str, ...] = ()
+    """Languages of merchants: `de` is meant for `de-AT` too."""
+    effective_at: Moment
+    opted_in: dict[str, Moment] = {}
+    """Merchants that chose to have it earlier, and from when."""
+
+
 class LedgerEntry(Model):
     """One entry of the order's refund ledger (NX-06); `entry_id` is made from its cause, so a repeat is the same entry.
 
     `reserved`: money will flow. `executed`: it flowed; with `settles` it consumes that reservation (what is left of
-    it, if anything, is released with it or reserved anew beside it). `released`: the reservation `settles` no longer stands."""
+    it, if anything, is released with it or reserved anew beside it). `released`: what `settles` names no longer counts, a
+    reservation that was let go or an execution that turned out not to have happened."""
 
     entry_id: str
     kind: Literal["reserved", "executed", "released"]
@@ -90,10 +115,21 @@ class LedgerEntry(Model):
     fact_id: str | None = None
     executor: Literal["platform", "merchant", "provider"]
     confirmed_by: Literal["buyer", "fact", "provider", "presumed"] | None = None
+    reference: str | None = None
+    """The payment provider's own name of the payment."""
     settles: str | None = None
     at: Moment
     flags: tuple[str, ...] = ()
-    """over_refund: a fact reported more than was left."""
+    """over_refund: more flowed than was left."""
+
+
+class RefundDue(Model):
+    """A refund that the platform is to pay now. `decision_id` is the idempotency key of the payment (NX-06); the reservation
+    of the same decision stands until `ConfirmExecution`, whatever becomes of the case."""
+
+    decision_id: str
+    amount: Money
+    executor: Literal["platform"] = "platform"
 
 
 class Consequence(Model):
@@ -106,17 +142,31 @@ class Consequence(Model):
     money: dict[Literal["reserved", "executed", "released"], Money] = {}
 
 
+class Extension(Model):
+    """Time that a party could not use and that was added to its deadline (NX-08). `cause_id` is the outage or the bounce."""
+
+    reason: Literal["outage", "bounce"]
+    duration: Duration
+    cause_id: str = ""
+
+
 class Deadline(Model):
-    """A due moment for one party, with its consequence of silence. `generation` grows when it is set anew; together with
-    the id it fences timers."""
+    """A due moment for one party, with its consequence of silence. `generation` grows when it is set anew or extended;
+    together with the id it fences timers."""
 
     deadline_id: str
     generation: int = 1
     kind: str
     """The programme's name of it, e.g. `merchant_answer`."""
     party: Party
+    set_at: Moment | None = None
+    """Since when it runs."""
     due_at: Moment
+    """Its end, extensions included."""
     remind_at: tuple[Moment, ...] = ()
+    extended_by: tuple[Extension, ...] = ()
+    told_at: Moment | None = None
+    """When a server first accepted a notice of it."""
     rule: str
     policy: PolicyRef
     on_silence: Consequence
@@ -129,9 +179,9 @@ class DeadlineEnded(Model):
 
 
 class Answer(Model):
-    """The merchant's formal response (BP-11, 12)."""
+    """The merchant's formal response (BP-11, 12, OI-05)."""
 
-    refund: Literal["yes", "yes_after_return", "no"]
+    refund: Literal["yes", "yes_after_return", "no", "replacement"]
     refund_amount: Money | None = None
     variant: Variant
     message: str
@@ -160,6 +210,29 @@ class MessageDraft(Model):
     at: Moment
 
 
+class StatusLabel(Model):
+    """A merchant's own name for a state of its cases (RD-06). `text` is by language."""
+
+    code: str
+    text: dict[str, str]
+    state: Literal["submitted", "in_progress", "awaiting_buyer"]
+
+
+class Assignee(Model):
+    """The consultant who looks after a case (RD-08, 09); `deputy_for` names whom a deputy stands in for."""
+
+    consultant_id: str
+    name: str
+    deputy_for: str | None = None
+
+
+class RuleRef(Model):
+    """The rule, and its version, that decided in nobody's name (CP-07)."""
+
+    rule_id: str
+    version: int
+
+
 class Change(Model):
     """What one transition changed. A field that is None (or empty) was left as it was; `turn` is given with every change
     of state. `evolve` applies it without a rule of its own."""
@@ -175,8 +248,14 @@ class Change(Model):
     marks: dict[str, str] = {}
     """Remembered circumstances of the case that guards ask for, e.g. {"return_sent": "2019-07-15T…"}."""
     deadlines_set: tuple[Deadline, ...] = ()
+    """New ones, and extended ones with their id and the next generation."""
     deadlines_ended: tuple[DeadlineEnded, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
+    refund_due: RefundDue | None = None
+    label: StatusLabel | None = None
+    """The merchant's own label that the case bears from now on; a move without one takes it off."""
+    attention: bool = False
+    """The merchant's lead is to look at the case."""
     protection_ends: bool = False
     """The order's protection ends with this case (BP-26)."""
     reopened: bool = False
@@ -194,6 +273,10 @@ class TakeAction(Message, kind="case.act"):
     evidence: tuple[Evidence, ...] = ()
     """What `fields.evidence` names, resolved by the gateway."""
     if_match: int | None = None
+    labels: tuple[StatusLabel, ...] = ()
+    """The merchant's own status labels as they are now, for an action that takes one."""
+    decided_by: RuleRef | None = None
+    """The rule in whose name the system acts; it acts in no other."""
     actor: Actor
 
 
@@ -222,6 +305,29 @@ class ReminderReached(Message, kind="reminder.reached"):
     deadline_id: str
     generation: int
     remind_at: Moment
+
+
+class ConfirmExecution(Message, kind="refund.confirm"):
+    """From payments: the refund of a decision has flowed. Without effect where it was confirmed before."""
+
+    case_id: str
+    decision_id: str
+    reference: str
+    at: Moment
+    """When the provider says that it flowed."""
+
+
+class ExtendDeadline(Message, kind="deadline.extend"):
+    """A party could not act from `lost_from` to `lost_until`: what of it a deadline ran is added to the deadline (NX-08).
+    Without `deadline_id`, to every standing deadline of the case. The same cause counts once; with another time it takes
+    the place of what was added for it before. Dates that somebody outside has set are not ours to extend."""
+
+    case_id: str
+    deadline_id: str | None = None
+    reason: Literal["outage", "bounce"]
+    cause_id: str
+    lost_from: Moment
+    lost_until: Moment
 
 
 # Events of cases
@@ -266,6 +372,7 @@ class CaseMoved(CaseEvent, kind="case.moved"):
     kind_of_deadline: str | None = None
     """For `silence`: the deadline that passed."""
     rule: str
+    decided_by: RuleRef | None = None
     fields: dict[str, Any] = {}
     change: Change
     message: MessageDraft | None = None
@@ -294,7 +401,24 @@ class ReminderGiven(CaseEvent, kind="case.reminder-given"):
     """What the end of a deadline that only reminds changed."""
 
 
+class RefundExecuted(CaseEvent, kind="case.refund-executed"):
+    """The payment provider has executed a decision's refund; the case may have ended long before."""
+
+    decision_id: str
+    amount: Money
+    reference: str
+    change: Change
+
+
+class DeadlineExtended(CaseEvent, kind="case.deadline-extended"):
+    """Standing deadlines end later, or, where a bounce was made good, not as late as it seemed (NX-08)."""
+
+    change: Change
+
+
 class NoticeRecorded(CaseEvent, kind="case.notice-recorded"):
-    """A notice about the case was accepted by a server or refused (NX-08 builds on it)."""
+    """A notice about the case was accepted by a server or refused. Where a deadline was not told of, or is told of at last,
+    `change` moves it (NX-08)."""
 
     notice: NoticeProof
+    change: Change = Change()

@@ -13,3 +13,5 @@ class Evidence(Model):
     size: int
     media_type: str
     name: str
+    kind: str | None = None
+    """What it proves, as the programme's checklists name it, e.g. `invoice`; who uploads it may say so."""

@@ -5,7 +5,7 @@ from typing import Literal
 from contracts.actors import Party
 from contracts.base import Message, Model, Moment
 
-__all__ = ["NoticeFailed", "NoticeKind", "NoticeProof", "NoticeSent", "SendLink"]
+__all__ = ["NoticeBounced", "NoticeFailed", "NoticeKind", "NoticeProof", "NoticeSent", "SendLink"]
 
 NoticeKind = Literal[
     "check_in",
@@ -19,6 +19,7 @@ NoticeKind = Literal[
     "case_closed",
     "case_reopened",
     "progress",
+    "attention",
     "link",
 ]
 
@@ -48,6 +49,14 @@ class SendLink(Message, kind="link.send"):
     email: str
     name: str | None = None
     locale: str
+
+
+class NoticeBounced(Message, kind="notice.bounced"):
+    """To notifications: a mail that a server had accepted came back. `notice` is its proof, now `failed`."""
+
+    order_id: str
+    case_id: str
+    notice: NoticeProof
 
 
 class NoticeSent(Message, kind="notice.sent"):

@@ -162,6 +162,8 @@ class Order(OrderContent):
     timezone: Code
     merchant_name: Name
     merchant_locale: Locale
+    merchant_country: Country | None = None
+    """Where law differs by country, the merchant's counts."""
     registered_at: Moment
 
 
@@ -303,6 +305,8 @@ class ReportAccepted(Message, kind="report.accepted"):
 
     report: Report
     case_id: str | None
+    policy_version: int | None = None
+    """The version of the programme in force for this merchant when it reported, where a roll-out says which (BP-24)."""
     order: Order
     facts: tuple[Fact, ...] = ()
     standing: Standing

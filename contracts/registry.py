@@ -39,6 +39,8 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
         cases.PostMessage,
         cases.DeadlineReached,
         cases.ReminderReached,
+        cases.ConfirmExecution,
+        cases.ExtendDeadline,
     ),
     topics.CASES_EVENTS: (
         cases.CaseOpened,
@@ -47,6 +49,8 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
         cases.FactAttached,
         cases.ReminderGiven,
         cases.NoticeRecorded,
+        cases.RefundExecuted,
+        cases.DeadlineExtended,
         orders.CommandRefused,
         orders.CommandRepeated,
     ),

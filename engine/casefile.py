@@ -7,7 +7,17 @@ from typing import Literal
 
 from contracts.actors import Party
 from contracts.base import Model, Moment
-from contracts.cases import Answer, CaseState, Deadline, LedgerEntry, Outcome, PolicyRef, Proposal
+from contracts.cases import (
+    Answer,
+    CaseState,
+    Deadline,
+    LedgerEntry,
+    Outcome,
+    PolicyRef,
+    Proposal,
+    RuleRef,
+    StatusLabel,
+)
 from contracts.ids import child_id
 from contracts.money import Money
 from contracts.orders import Fact, Order
@@ -20,8 +30,12 @@ __all__ = [
     "available_to",
     "balance",
     "entries_of_fact",
+    "executed_amount",
+    "executions",
     "ledger_of",
     "open_reservations",
+    "promises_of",
+    "unproved",
 ]
 
 CLOSED: frozenset[str] = frozenset({"resolved", "rejected"})
@@ -40,6 +54,10 @@ class Case(Model):
     state: CaseState
     turn: Party | None = None
     outcome: Outcome | None = None
+    label: StatusLabel | None = None
+    """The merchant's own label for the state."""
+    decided_by: RuleRef | None = None
+    """The rule that decided it in nobody's name."""
     answer: Answer | None = None
     """The merchant's latest answer."""
     proposal: Proposal | None = None
@@ -48,6 +66,12 @@ class Case(Model):
     """Those that stand."""
     marks: dict[str, str] = {}
     """Circumstances that guards ask for."""
+    claimed: Money | None = None
+    """What the report claims, where it says."""
+    answer_by: Moment | None = None
+    """The date that the report names for the answer."""
+    evidence_kinds: tuple[str, ...] = ()
+    """What the files prove that were attached so far."""
     opened_at: Moment
     updated_at: Moment
     closed_at: Moment | None = None
@@ -97,9 +121,22 @@ def open_reservations(ledger: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:
     return tuple(entry for entry in entries if entry.kind == "reserved" and entry.entry_id not in settled)
 
 
+def executions(ledger: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """What flowed and was not found later not to have flowed, oldest first."""
+    entries = tuple(ledger)
+    reversed_ones = {entry.settles for entry in entries if entry.kind == "released"}
+    return tuple(entry for entry in entries if entry.kind == "executed" and entry.entry_id not in reversed_ones)
+
+
 def executed_amount(ledger: Iterable[LedgerEntry]) -> Decimal:
     """The sum that has flowed back."""
-    return sum((entry.amount.amount for entry in ledger if entry.kind == "executed"), Decimal(0))
+    return sum((entry.amount.amount for entry in executions(ledger)), Decimal(0))
+
+
+def promises_of(file: CaseFile, case_id: str) -> tuple[LedgerEntry, ...]:
+    """What a case has promised and may still take back. What the platform is to pay is not among it: its payment provider may
+    be at it already."""
+    return tuple(entry for entry in open_reservations(file.ledger) if entry.case_id == case_id and entry.executor != "platform")
 
 
 def balance(paid: Money, ledger: tuple[LedgerEntry, ...]) -> Balance:
@@ -115,13 +152,12 @@ def balance(paid: Money, ledger: tuple[LedgerEntry, ...]) -> Balance:
 
 
 def available_to(file: CaseFile, case_id: str) -> Money:
-    """What a refund of this case may come to: what is refundable and what the case itself has reserved."""
-    paid = file.order.amount
-    others = sum(
-        (entry.amount.amount for entry in open_reservations(file.ledger) if entry.case_id != case_id),
-        Decimal(0),
-    )
-    return Money(amount=max(paid.amount - executed_amount(file.ledger) - others, Decimal(0)), currency=paid.currency)
+    """What a refund of this case may come to: what is refundable and what the case itself has promised, which a new refund
+    takes the place of."""
+    sums = balance(file.order.amount, file.ledger)
+    reserved = sums.reserved.amount - sum((entry.amount.amount for entry in promises_of(file, case_id)), Decimal(0))
+    left = sums.paid.amount - sums.executed.amount - reserved
+    return Money(amount=max(left, Decimal(0)), currency=sums.paid.currency)
 
 
 def entries_of_fact(
@@ -130,16 +166,21 @@ def entries_of_fact(
     """The entries that a fact `refunded` makes, given the facts `before` it.
 
     It settles what is reserved (a reservation of just this amount first, then the oldest), so that no promise is paid twice;
-    what is left of a promise stays reserved, what is left of the fact stands alone. A refund that the buyer confirmed or that
-    was presumed, of just this amount, is this very refund: its proof came late and nothing flows again. More than was left is
-    flagged `over_refund`, never dropped. A fact in another currency cannot be reckoned and gives none."""
+    what is left of a promise stays reserved, what is left of the fact stands alone. What the platform pays is told by its own
+    provider and by no fact. A refund that the buyer confirmed or that was presumed, of just this amount, is this very refund:
+    its proof came late and nothing flows again. More than was left is flagged `over_refund`, never dropped. A fact in another
+    currency cannot be reckoned and gives none."""
     paid = order.amount
     if fact.kind != "refunded" or fact.amount is None or fact.amount.currency != paid.currency or not fact.amount.amount:
         return ()
-    promised = sorted(open_reservations(ledger), key=lambda entry: entry.amount != fact.amount)
-    if not (promised and promised[0].amount == fact.amount) and _unproved(ledger, before)[fact.amount]:
+    reserved = open_reservations(ledger)
+    due = sum((entry.amount.amount for entry in reserved if entry.executor == "platform"), Decimal(0))
+    promised = sorted(
+        (entry for entry in reserved if entry.executor != "platform"), key=lambda entry: entry.amount != fact.amount
+    )
+    if not (promised and promised[0].amount == fact.amount) and unproved(ledger, before)[fact.amount]:
         return ()
-    flags = ("over_refund",) if executed_amount(ledger) + fact.amount.amount > paid.amount else ()
+    flags = ("over_refund",) if executed_amount(ledger) + due + fact.amount.amount > paid.amount else ()
     left = fact.amount.amount
     entries: list[LedgerEntry] = []
 
@@ -172,15 +213,15 @@ def entries_of_fact(
     return tuple(entries)
 
 
-def _unproved(ledger: tuple[LedgerEntry, ...], facts: tuple[Fact, ...]) -> Counter[Money]:
+def unproved(ledger: tuple[LedgerEntry, ...], facts: tuple[Fact, ...]) -> Counter[Money]:
     """The merchant's refunds that the buyer confirmed or that were presumed, by amount, as often as no fact has proved one. A
     fact that made no entry was such a proof."""
     told = {entry.fact_id for entry in ledger}
     proved = (fact.amount for fact in facts if fact.kind == "refunded" and fact.amount and fact.fact_id not in told)
     confirmed = (
         entry.amount
-        for entry in ledger
-        if entry.kind == "executed" and entry.executor == "merchant" and entry.confirmed_by in ("buyer", "presumed")
+        for entry in executions(ledger)
+        if entry.executor == "merchant" and entry.confirmed_by in ("buyer", "presumed")
     )
     return Counter(confirmed) - Counter(proved)
 

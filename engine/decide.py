@@ -5,21 +5,25 @@ at its own moment, so that nobody gains by a slow machine. What programmes diffe
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from contracts.actors import SYSTEM, Actor, Party, Role
-from contracts.base import format_moment
+from contracts.base import format_duration, format_moment, parse_duration
 from contracts.cases import (
     Answer,
     CaseEvent,
     CaseMoved,
     CaseOpened,
     Change,
+    ConfirmExecution,
     Consequence,
     Deadline,
     DeadlineEnded,
+    DeadlineExtended,
     DeadlineReached,
+    ExtendDeadline,
+    Extension,
     FactAttached,
     LedgerEntry,
     MessageDraft,
@@ -28,8 +32,11 @@ from contracts.cases import (
     PolicyRef,
     PostMessage,
     Proposal,
+    RefundDue,
+    RefundExecuted,
     ReminderGiven,
     ReminderReached,
+    StatusLabel,
     TakeAction,
 )
 from contracts.evidence import Evidence
@@ -39,18 +46,42 @@ from contracts.notices import NoticeFailed, NoticeSent
 from contracts.orders import FactRecorded, ReportAccepted
 from contracts.problems import FieldError, Problem
 from engine.calendar import add, before
-from engine.casefile import CLOSED, Case, CaseFile, entries_of_fact, open_reservations
+from engine.casefile import (
+    CLOSED,
+    Case,
+    CaseFile,
+    available_to,
+    entries_of_fact,
+    executions,
+    open_reservations,
+    promises_of,
+    unproved,
+)
 from engine.forms import Filled, fill, text_error
-from engine.guards import Situation, open_rows, row_for
+from engine.guards import Situation, fits, open_rows, row_for
 from engine.programmes import Programme, Programmes, Transition
 
 __all__ = ["Command", "Refusal", "allowed_names", "at_time", "consequence_of", "decide", "evolve", "moved"]
 
 Command = (
-    ReportAccepted | FactRecorded | TakeAction | PostMessage | DeadlineReached | ReminderReached | NoticeSent | NoticeFailed
+    ReportAccepted
+    | FactRecorded
+    | TakeAction
+    | PostMessage
+    | DeadlineReached
+    | ReminderReached
+    | NoticeSent
+    | NoticeFailed
+    | ConfirmExecution
+    | ExtendDeadline
 )
 
 _PARTIES: tuple[Party, ...] = ("buyer", "merchant", "platform")
+_PAYMENTS = Actor(role="system", id="payments")
+_BOUNCE = "bounce"
+_BOUNCE_AT_MOST = timedelta(days=30)
+_TOLD_IN_TIME = timedelta(hours=1)
+"""A party that another notice reaches so soon after one bounced has lost nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,8 @@ def decide(
     at = max(at, file.at)
     if isinstance(command, DeadlineReached | ReminderReached) and not _stands(file, command, at):
         return []
+    if isinstance(command, ExtendDeadline):
+        return _extend(file, command, at, programmes)
     file, passed = _pass_time(file, at, programmes)
     match command:
         case ReportAccepted():
@@ -86,7 +119,9 @@ def decide(
         case PostMessage():
             decided = _write(file, command, at, command_id)
         case NoticeSent() | NoticeFailed():
-            decided = _record(file, command, at)
+            decided = _record(file, command, at, programmes)
+        case ConfirmExecution():
+            decided = _confirm(file, command, at)
         case DeadlineReached() | ReminderReached():  # they only woke us: time has passed
             decided = []
     return decided if isinstance(decided, Refusal) else passed + decided
@@ -129,12 +164,19 @@ def _opened(event: CaseOpened) -> Case:
         number=int(event.case_id.rsplit("_", 1)[1]),
         policy=event.policy,
         reason=event.report.reason,
+        claimed=event.report.amount,
+        answer_by=event.report.answer_by,
+        evidence_kinds=_kinds(event.report.evidence),
         state=state,
         opened_at=event.at,
         updated_at=event.at,
         version=0,
         sequence=0,
     )
+
+
+def _kinds(evidence: Iterable[Evidence]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.kind for each in evidence if each.kind is not None))
 
 
 def _case_after(case: Case, event: CaseEvent) -> dict[str, Any]:
@@ -146,24 +188,31 @@ def _case_after(case: Case, event: CaseEvent) -> dict[str, Any]:
     deadlines = {deadline.deadline_id: deadline for deadline in case.deadlines}
     if isinstance(event, ReminderGiven):
         deadlines[event.deadline.deadline_id] = event.deadline
+    message: MessageDraft | None = getattr(event, "message", None)
+    if message is not None and message.evidence:
+        after["evidence_kinds"] = tuple(dict.fromkeys((*case.evidence_kinds, *_kinds(message.evidence))))
     change: Change | None = getattr(event, "change", None)
     if change is not None:
         for ended in change.deadlines_ended:
             deadlines.pop(ended.deadline_id, None)
         deadlines |= {deadline.deadline_id: deadline for deadline in change.deadlines_set}
         if change.state is not None:
-            after |= {"state": change.state, "turn": change.turn}
+            after |= {"state": change.state, "turn": change.turn, "label": change.label}
             after |= {"closed_at": event.at if change.state in CLOSED else None}
         if change.reopened:
-            after["outcome"] = None
+            after |= {"outcome": None, "decided_by": None}
         if change.outcome is not None:
-            after["outcome"] = change.outcome
+            after |= {"outcome": change.outcome, "decided_by": getattr(event, "decided_by", None)}
         if change.answer is not None:
             after["answer"] = change.answer
         if change.proposal is not None or change.proposal_ended is not None:
             after["proposal"] = change.proposal
         if change.marks:
             after["marks"] = case.marks | change.marks
+    if isinstance(event, NoticeRecorded) and event.notice.state == "sent":
+        told_of = deadlines.get(event.notice.deadline_id or "")
+        if told_of is not None and told_of.told_at is None:
+            deadlines[told_of.deadline_id] = told_of.model_copy(update={"told_at": event.at})
     after["deadlines"] = tuple(deadlines.values())
     return after
 
@@ -238,7 +287,10 @@ def _open(
     if case_id is None or (file is not None and case_id in file.cases):
         return []
     try:
-        programme = programmes.in_force(report.programme, report.at)
+        if command.policy_version is not None:
+            programme = programmes.get(report.programme, command.policy_version)
+        else:
+            programme = programmes.in_force(report.programme, report.at)
         row = programme.rows("report", report.reason)[0]
     except LookupError:
         return Refusal(Problem.report_refused("reason_unknown", f"{report.programme} knows no reason {report.reason}."))
@@ -266,13 +318,15 @@ def _act(
     case = file.cases.get(command.case_id)
     if case is None:
         return Refusal(Problem.not_found("case"))
-    now = Situation(file, case, _programme(case, programmes), command.actor.role, at)
+    now = Situation(file, case, _programme(case, programmes), command.actor.role, at, command.labels)
     action = now.programme.actions.get(command.action)
     if action is None:
         known = ", ".join(now.programme.actions)
         return Refusal(Problem.invalid_input(FieldError(pointer="/action", detail=f"{case.policy.programme} knows {known}")))
     if now.role not in action.by:
         return Refusal(Problem.forbidden(f"{command.action} is for {' and '.join(action.by)}, not for {now.role}."))
+    if now.role == "system" and command.decided_by is None:
+        return Refusal(Problem.forbidden("Nobody decides without a rule; name it in decided_by."))
     if command.if_match is not None and command.if_match != case.version:
         return Refusal(Problem.version_mismatch(command.if_match, case.version))
     rows = open_rows(now, command.action)
@@ -291,6 +345,7 @@ def _act(
         **_head(now, command.actor),
         action=command.action,
         rule=row.rule,
+        decided_by=command.decided_by,
         fields={name: _plain(value) for name, value in values.items() if name not in ("message", "evidence")},
         change=_change(now, row, values, command_id),
         message=_message(now, command.actor, text, evidence, command_id) if text or evidence else None,
@@ -343,11 +398,111 @@ def _attach(file: CaseFile, command: FactRecorded, at: datetime, programmes: Pro
     return events
 
 
-def _record(file: CaseFile, command: NoticeSent | NoticeFailed, at: datetime) -> list[CaseEvent]:
-    case = file.cases.get(command.case_id)
+def _record(file: CaseFile, command: NoticeSent | NoticeFailed, at: datetime, programmes: Programmes) -> list[CaseEvent]:
+    """A notice enters the history. A deadline that its party was not told of runs on, for so long as it may take to tell the
+    party after all; then it runs anew from that moment (NX-08)."""
+    case, notice = file.cases.get(command.case_id), command.notice
     if case is None:
         return []
-    return [NoticeRecorded(**_head(_Place(file, case, at), SYSTEM, counts=False), notice=command.notice)]
+    change = Change()
+    deadline = next((each for each in case.deadlines if each.deadline_id == notice.deadline_id), None)
+    if deadline is not None and deadline.party == notice.party and deadline.told_at is None:
+        since = deadline.set_at or case.opened_at
+        until = since + _BOUNCE_AT_MOST if notice.state == "failed" else at if at - since >= _TOLD_IN_TIME else since
+        bounced = notice.state == "failed" or any(each.cause_id == _BOUNCE for each in deadline.extended_by)
+        if bounced and not _set_outside(case, deadline, programmes):
+            lost = Extension(reason="bounce", duration=format_duration(min(until - since, _BOUNCE_AT_MOST)), cause_id=_BOUNCE)
+            change = Change(deadlines_set=_extended(deadline, lost, at))
+    counts = bool(change.deadlines_set)
+    return [NoticeRecorded(**_head(_Place(file, case, at), SYSTEM, counts=counts), notice=notice, change=change)]
+
+
+def _confirm(file: CaseFile, command: ConfirmExecution, at: datetime) -> list[CaseEvent]:
+    """The platform's payment has flowed: it settles the reservation of its decision, once, also after the end of the case."""
+    case = file.cases.get(command.case_id)
+    reserved = next((entry for entry in open_reservations(file.ledger) if entry.decision_id == command.decision_id), None)
+    if case is None or reserved is None or reserved.executor != "platform":
+        return []
+    executed = reserved.model_copy(
+        update={
+            "entry_id": child_id("lge", file.order.order_id, command.decision_id, "executed"),
+            "kind": "executed",
+            "confirmed_by": "provider",
+            "reference": command.reference,
+            "settles": reserved.entry_id,
+            "at": min(command.at, at),
+        }
+    )
+    return [
+        RefundExecuted(
+            **_head(_Place(file, case, at), _PAYMENTS),
+            decision_id=command.decision_id,
+            amount=reserved.amount,
+            reference=command.reference,
+            change=Change(ledger=(executed,)),
+        )
+    ]
+
+
+def _extend(file: CaseFile, command: ExtendDeadline, at: datetime, programmes: Programmes) -> list[CaseEvent]:
+    """Add lost time to the deadlines that ran in it (NX-08). One that ended within it has not passed: nobody is punished for
+    time in which it could not act. So what was lost is added before time passes."""
+    case = file.cases.get(command.case_id)
+    added: dict[str, Extension] = {}
+    moments = [at]
+    for deadline in case.deadlines if case else ():
+        if case and command.deadline_id in (None, deadline.deadline_id) and not _set_outside(case, deadline, programmes):
+            due_at = deadline.due_at - _added(deadline, command.cause_id)
+            start = max(command.lost_from, deadline.set_at or case.opened_at)
+            lost = max(command.lost_until - start, timedelta()) if start < due_at else timedelta()
+            extension = Extension(reason=command.reason, duration=format_duration(lost), cause_id=command.cause_id)
+            if _extended(deadline, extension, at):
+                added[deadline.deadline_id] = extension
+                moments.append(deadline.due_at)
+    if not added:
+        return []
+    when = max(file.at, min(moments))
+    file, passed = _pass_time(file, when - timedelta(milliseconds=1), programmes)
+    case = file.cases[command.case_id]
+    moved = tuple(
+        longer
+        for each in case.deadlines
+        if each.deadline_id in added
+        for longer in _extended(each, added[each.deadline_id], when)
+    )
+    if moved:
+        event = DeadlineExtended(**_head(_Place(file, case, when), SYSTEM), change=Change(deadlines_set=moved))
+        file = evolve(file, event)
+        passed.append(event)
+    return passed + _pass_time(file, at, programmes)[1]
+
+
+def _set_outside(case: Case, deadline: Deadline, programmes: Programmes) -> bool:
+    """Whether somebody outside has set the moment: it is not ours to move."""
+    return _programme(case, programmes).deadlines[deadline.kind].until is not None
+
+
+def _added(deadline: Deadline, cause_id: str) -> timedelta:
+    """What a cause has added to a deadline so far."""
+    return sum((parse_duration(each.duration) for each in deadline.extended_by if each.cause_id == cause_id), timedelta())
+
+
+def _extended(deadline: Deadline, extension: Extension, at: datetime) -> tuple[Deadline, ...]:
+    """The deadline with an extension in the place of what the same cause had added before; nothing where that is the same."""
+    by = parse_duration(extension.duration) - _added(deadline, extension.cause_id)
+    if not by:
+        return ()
+    others = tuple(each for each in deadline.extended_by if each.cause_id != extension.cause_id)
+    return (
+        deadline.model_copy(
+            update={
+                "generation": deadline.generation + 1,
+                "due_at": deadline.due_at + by,
+                "remind_at": tuple(moment + by for moment in deadline.remind_at if moment + by > at),
+                "extended_by": (*others, extension) if parse_duration(extension.duration) else others,
+            }
+        ),
+    )
 
 
 # One row of a table, applied
@@ -393,6 +548,9 @@ def _message(
 
 
 def _plain(value: Any) -> Any:
+    """A value of a form as the history keeps it: a label by its code."""
+    if isinstance(value, StatusLabel):
+        return value.code
     return value.model_dump(mode="json") if isinstance(value, Money) else value
 
 
@@ -401,11 +559,13 @@ def _change(now: Situation, row: Transition, values: dict[str, Any], cause: str,
     case, effects = now.case, row.effects
     turn = row.turn or values.get(row.turn_field or "") or (now.programme.states[row.to].turn if row.to else None)
     proposal, proposal_ended = _proposal(now, row, values, cause)
+    ledger = _entries(now, row, values, cause)
+    due = next((entry for entry in ledger if entry.kind == "reserved" and entry.executor == "platform"), None)
     return Change(
         state=row.to,
         turn=turn,
         outcome=row.outcome,
-        answer=_answer(now, values) if effects.answer else None,
+        answer=_answer(now, effects.answer, values) if effects.answer else None,
         proposal=proposal,
         proposal_ended=proposal_ended,
         marks={effects.mark: format_moment(now.at)} if effects.mark else {},
@@ -414,7 +574,10 @@ def _change(now: Situation, row: Transition, values: dict[str, Any], cause: str,
             for each in case.deadlines
             if (how := _end_of(each, row, now.role, passed))
         ),
-        ledger=_entries(now, row, values, cause),
+        ledger=ledger,
+        refund_due=RefundDue(decision_id=due.decision_id, amount=due.amount) if due and due.decision_id else None,
+        label=next((value for value in values.values() if isinstance(value, StatusLabel)), None),
+        attention=effects.attention,
         protection_ends=effects.protection_ends,
         reopened=effects.reopen,
     )
@@ -425,15 +588,18 @@ def _end_of(deadline: Deadline, row: Transition, role: Role, passed: Deadline | 
     if passed is not None and deadline.deadline_id == passed.deadline_id:
         return "passed"
     own = deadline.party == role
+    if deadline.kind in row.keeps:
+        return None
     if row.to is not None or deadline.kind in row.ends:
         return "met" if own else "cancelled"
     return "met" if own and deadline.kind in row.meets else None
 
 
-def _answer(now: Situation, values: dict[str, Any]) -> Answer:
+def _answer(now: Situation, named: Any, values: dict[str, Any]) -> Answer:
     amount: Money | None = values.get("refund_amount")
     variant = "none" if amount is None else "full" if amount == now.available else "partial"
-    return Answer(refund=values["refund"], refund_amount=amount, variant=variant, message=values["message"], at=now.at)
+    refund = values["refund"] if named is True else named
+    return Answer(refund=refund, refund_amount=amount, variant=variant, message=values.get("message", ""), at=now.at)
 
 
 def _proposal(now: Situation, row: Transition, values: dict[str, Any], cause: str) -> tuple[Proposal | None, Any]:
@@ -456,16 +622,15 @@ def _proposal(now: Situation, row: Transition, values: dict[str, Any], cause: st
 
 
 def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str) -> tuple[LedgerEntry, ...]:
-    """The ledger entries of a row: release, reserve, execute. Nothing is written about a zero amount."""
+    """The ledger entries of a row: reverse, release, reserve, execute, flow. Nothing is written about a zero amount."""
     effects, case_id, order = row.effects, now.case.case_id, now.file.order
-    if not (effects.release or effects.reserve or effects.execute):
+    if not (effects.reverse or effects.release or effects.reserve or effects.execute or effects.flow):
         return ()
     entries: list[LedgerEntry] = []
 
-    def write(kind: Any, amount: Money, executor: Any, decision_id: str | None, **more: Any) -> LedgerEntry:
-        entry_id = child_id("lge", order.order_id, cause, case_id, str(len(entries)))
+    def write(kind: Any, amount: Money, executor: Any, decision_id: str | None = None, **more: Any) -> LedgerEntry:
         entry = LedgerEntry(
-            entry_id=entry_id,
+            entry_id=child_id("lge", order.order_id, cause, case_id, str(len(entries))),
             kind=kind,
             amount=amount,
             case_id=case_id,
@@ -477,28 +642,48 @@ def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str
         entries.append(entry)
         return entry
 
-    standing = [entry for entry in open_reservations(now.file.ledger) if entry.case_id == case_id]
-    if effects.release or effects.reserve:
-        for entry in standing:
+    promised = list(promises_of(now.file, case_id))
+    if effects.reverse:
+        for entry in _reversible(now, effects.reverse):
             write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
-        standing = []
+            promised.append(write("reserved", entry.amount, entry.executor, entry.decision_id))
+    if effects.release or effects.reserve:
+        for entry in promised:
+            write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
+        promised = []
     if effects.reserve:
         amount = _amount(now, effects.reserve.amount, values)
         if amount.amount:
             decided = effects.reserve.executor == "platform"
             decision_id = child_id("dec", order.order_id, cause) if decided else None
-            standing = [write("reserved", amount, effects.reserve.executor, decision_id)]
+            promised = [write("reserved", amount, effects.reserve.executor, decision_id)]
     if effects.execute:
-        for entry in standing:
-            write(
-                "executed",
-                entry.amount,
-                entry.executor,
-                entry.decision_id,
-                settles=entry.entry_id,
-                confirmed_by=effects.execute,
-            )
+        for entry in promised:
+            settled = {"settles": entry.entry_id, "confirmed_by": effects.execute}
+            write("executed", entry.amount, entry.executor, entry.decision_id, **settled)
+    if effects.flow:
+        before = sum((each.amount for each in executions(now.file.ledger) if each.case_id == case_id), _zero(now))
+        claimed = now.case.claimed or order.amount
+        if claimed > before:
+            flags = ("over_refund",) if claimed - before > available_to(now.file, case_id) else ()
+            write("executed", claimed - before, effects.flow.executor, confirmed_by="provider", flags=flags)
     return tuple(entries)
+
+
+def _zero(now: Situation) -> Money:
+    return Money.zero(now.file.order.amount.currency)
+
+
+def _reversible(now: Situation, confirmed_by: str) -> Iterable[LedgerEntry]:
+    """Executions of the case so confirmed, without presumed ones that a fact has proved."""
+    open_ones = unproved(now.file.ledger, now.file.facts)
+    for entry in executions(now.file.ledger):
+        if (entry.case_id, entry.confirmed_by) == (now.case.case_id, confirmed_by):
+            if confirmed_by != "presumed":
+                yield entry
+            elif open_ones[entry.amount]:
+                open_ones[entry.amount] -= 1
+                yield entry
 
 
 def _amount(now: Situation, source: str, values: dict[str, Any]) -> Money:
@@ -526,9 +711,12 @@ def _deadlines(then: Situation, kinds: Iterable[str], values: dict[str, Any], ca
     order, case = then.file.order, then.case
     for kind in kinds:
         terms = then.programme.deadlines[kind]
-        duration = values.get(terms.after_field or "") or terms.after
+        other = next((each.after for each in terms.where if fits(then, each.when)), terms.after)
+        duration = values.get(terms.after_field or "") or other
         calendar = then.programme.calendars[terms.calendar].working if terms.calendar else None
         due_at = add(then.at, duration, order.timezone, calendar)
+        if terms.until is not None and case.answer_by is not None:
+            due_at = max(case.answer_by, then.at)
         reminders = sorted(before(due_at, ahead, order.timezone) for ahead in terms.remind_before)
         for party in terms.parties or (case.turn if terms.party == "turn" else terms.party,):
             if party is None:
@@ -537,6 +725,7 @@ def _deadlines(then: Situation, kinds: Iterable[str], values: dict[str, Any], ca
                 deadline_id=child_id("dln", order.order_id, case.case_id, kind, party, cause),
                 kind=kind,
                 party=party,
+                set_at=then.at,
                 due_at=due_at,
                 remind_at=tuple(moment for moment in reminders if moment > then.at),
                 rule=terms.rule,

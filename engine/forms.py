@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.base import parse_duration
+from contracts.cases import StatusLabel
 from contracts.evidence import Evidence
 from contracts.money import Money, digits_of
 from contracts.problems import FieldError
@@ -49,6 +50,13 @@ def _choices(name: str, field: FormField, rows: Sequence[Transition]) -> tuple[s
     return tuple(value for value in field.values if any(value in values for values in named))
 
 
+def _labels(name: str, field: FormField, rows: Sequence[Transition], now: Situation) -> dict[str, StatusLabel | str]:
+    """By code, the merchant's own labels that lead somewhere now, and the states that they stand for themselves."""
+    states = _choices(name, field, rows)
+    own: dict[str, StatusLabel | str] = {label.code: label for label in now.labels if label.state in states}
+    return own | {state: state for state in states if state not in own}
+
+
 def _bounds(amount: str, available: Money) -> tuple[Money, Money]:
     """The least and the most that a row takes of what is available to the case."""
     zero, unit = Money.zero(available.currency), smallest(available.currency)
@@ -75,46 +83,76 @@ def fill(
             if field.required:
                 errors.append(FieldError(pointer=_pointer(name), detail="this field is required"))
         else:
-            value = _READERS[field.type](name, field, given[name], rows, evidence)
+            value = _READERS[field.type](name, field, given[name], rows, now, evidence)
             if isinstance(value, FieldError):
                 errors.append(value)
             else:
                 values[name] = value
     if errors:
         return tuple(errors)
-    row = next((row for row in rows if all(values.get(name) in wanted for name, wanted in row.given.items())), None)
-    if row is None:
+    taking = tuple(row for row in rows if all(_stated(values.get(name)) in wanted for name, wanted in row.given.items()))
+    if not taking:
         return (FieldError(pointer=_pointer(next(iter(rows[0].given))), detail="this choice is not open now"),)
-    wrong = _settle_amount(action, row, now, values)
-    return (wrong,) if wrong else Filled(row, values)
+    row = _settle_amount(action, taking, now, values)
+    return Filled(row, values) if isinstance(row, Transition) else (row,)
 
 
-def _settle_amount(action: Action, row: Transition, now: Situation, values: dict[str, Any]) -> FieldError | None:
-    """Check the refund amount against the row, or fill in all that is available where it may be left out (BP-12)."""
+def _stated(value: Any) -> Any:
+    """What a row asks of a value: of a label the state that it stands for."""
+    return value.state if isinstance(value, StatusLabel) else value
+
+
+def _settle_amount(
+    action: Action, rows: Sequence[Transition], now: Situation, values: dict[str, Any]
+) -> Transition | FieldError:
+    """The row that takes the refund amount, or the one that takes none; where it may be left out, all that is available is
+    filled in (BP-12)."""
     name = next((name for name, field in action.fields.items() if field.type == "refund_amount"), None)
     if name is None:
-        return None
+        return rows[0]
     amount = values.get(name)
-    if row.amount is None:
-        return None if amount is None else FieldError(pointer=_pointer(name), detail="this choice takes no refund amount")
-    available = now.available
+    asking = tuple(row for row in rows if row.amount is not None)
     if amount is None:
-        if row.amount in ("partial", "up_to"):
+        row = next((row for row in rows if row.amount is None), None) or next(
+            (row for row in asking if row.amount in ("full", "any")), None
+        )
+        if row is None:
             return FieldError(pointer=_pointer(name), detail="this field is required")
-        values[name] = available
-        return None
+        if row.amount is not None:
+            values[name] = now.available
+        return row
+    if not asking:
+        return FieldError(pointer=_pointer(name), detail="this choice takes no refund amount")
+    available = now.available
     if amount.currency != available.currency:
         return FieldError(pointer=_pointer(name, "currency"), detail=f"the order was paid in {available.currency}")
-    least, most = _bounds(row.amount, available)
-    if least <= amount <= most:
-        return None
+    for row in asking:
+        least, most = _bounds(row.amount or "", available)
+        if least <= amount <= most:
+            return row
+    least, most = _widest(asking, available)
     bounds = f"exactly {least}" if least == most else f"at least {least} and at most {most}"
     return FieldError(pointer=_pointer(name), detail=f"the amount must be {bounds}: {available} can still be refunded")
 
 
-def _read_choice(name: str, field: FormField, value: Any, rows: Sequence[Transition], _: Any) -> Any:
+def _widest(rows: Sequence[Transition], available: Money) -> tuple[Money, Money]:
+    """The least and the most that any of these rows takes."""
+    bounds = [_bounds(row.amount, available) for row in rows if row.amount]
+    return min(least for least, _ in bounds), max(most for _, most in bounds)
+
+
+def _read_choice(name: str, field: FormField, value: Any, rows: Sequence[Transition], *_: Any) -> Any:
     allowed = _choices(name, field, rows)
     return value if value in allowed else FieldError(pointer=_pointer(name), detail=f"choose one of {', '.join(allowed)}")
+
+
+def _read_status(
+    name: str, field: FormField, value: Any, rows: Sequence[Transition], now: Situation, _: Sequence[Evidence]
+) -> Any:
+    allowed = _labels(name, field, rows, now)
+    if isinstance(value, str) and value in allowed:
+        return allowed[value]
+    return FieldError(pointer=_pointer(name), detail=f"choose one of {', '.join(allowed)}")
 
 
 def _read_text(name: str, field: FormField, value: Any, *_: Any) -> Any:
@@ -143,7 +181,7 @@ def _read_duration(name: str, field: FormField, value: Any, *_: Any) -> Any:
     return value
 
 
-def _read_evidence(name: str, field: FormField, value: Any, _: Any, evidence: Sequence[Evidence]) -> Any:
+def _read_evidence(name: str, field: FormField, value: Any, _rows: Any, _now: Any, evidence: Sequence[Evidence]) -> Any:
     if not isinstance(value, list | tuple) or len(value) > MAX_EVIDENCE or (field.required and not value):
         return FieldError(pointer=_pointer(name), detail=f"give a list of at most {MAX_EVIDENCE} ids of evidence")
     known = {each.evidence_id for each in evidence}
@@ -155,6 +193,7 @@ def _read_evidence(name: str, field: FormField, value: Any, _: Any, evidence: Se
 
 _READERS: Mapping[str, Callable[..., Any]] = {
     "choice": _read_choice,
+    "status": _read_status,
     "text": _read_text,
     "code": _read_text,
     "refund_amount": _read_amount,
@@ -172,10 +211,10 @@ def schema(action: Action, rows: Sequence[Transition], now: Situation, locale: s
     for name, field in action.fields.items():
         properties[name] = {"title": in_language(field.label, locale), **_SCHEMAS[field.type](name, field, rows, now, locale)}
         if field.type == "refund_amount":
-            for row in rows:
-                then = _amount_rule(name, row, now)
-                if row.given and then:
-                    conditions.append({"if": _if(row.given), "then": then})
+            for given, alike in _by_choices(rows):
+                then = _amount_rule(name, alike, now)
+                if given and then:
+                    conditions.append({"if": _if(given), "then": then})
                 elif "required" in then:
                     required.append(name)
     return {
@@ -191,23 +230,41 @@ def _if(given: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     return {"properties": {name: {"enum": list(values)} for name, values in given.items()}, "required": list(given)}
 
 
-def _amount_rule(name: str, row: Transition, now: Situation) -> dict[str, Any]:
-    """What one row says about the refund amount beyond the bounds that hold for all rows."""
-    if row.amount is None:
+def _by_choices(rows: Sequence[Transition]) -> list[tuple[dict[str, tuple[str, ...]], list[Transition]]]:
+    """Rows that take the same choices, together."""
+    found: list[tuple[dict[str, tuple[str, ...]], list[Transition]]] = []
+    for row in rows:
+        alike = next((alike for given, alike in found if given == row.given), None)
+        if alike is None:
+            found.append((row.given, [row]))
+        else:
+            alike.append(row)
+    return found
+
+
+def _amount_rule(name: str, rows: Sequence[Transition], now: Situation) -> dict[str, Any]:
+    """What rows that take the same choices say about the refund amount, beyond the bounds that hold for all rows."""
+    asking = tuple(row for row in rows if row.amount is not None)
+    if not asking:
         return {"properties": {name: False}}
-    least, most = (bound.model_dump(mode="json") for bound in _bounds(row.amount, now.available))
-    if row.amount == "full":
-        return {"properties": {name: {"const": most}}}
-    if row.amount == "partial":
-        return {"required": [name], "properties": {name: {"x-minimum": least, "x-maximum": most}}}
-    return {"required": [name]} if row.amount == "up_to" else {}
+    least, most = (bound.model_dump(mode="json") for bound in _widest(asking, now.available))
+    rule: dict[str, Any] = {}
+    if all(row.amount == "full" for row in asking):
+        rule["properties"] = {name: {"const": most}}
+    elif all(row.amount == "partial" for row in asking):
+        rule["properties"] = {name: {"x-minimum": least, "x-maximum": most}}
+    if all(row.amount in ("partial", "up_to") for row in rows):
+        rule["required"] = [name]
+    return rule
 
 
 def _amount_schema(name: str, field: FormField, rows: Sequence[Transition], now: Situation, locale: str) -> dict[str, Any]:
     available = now.available
     digits = digits_of(available.currency)
-    bounds = [_bounds(row.amount, available) for row in rows if row.amount]
-    least, most = min(least for least, _ in bounds), max(most for _, most in bounds)
+    asking = tuple(row for row in rows if row.amount)
+    if not asking:
+        return {"not": {}}
+    least, most = _widest(asking, available)
     return {
         "type": "object",
         "properties": {
@@ -231,6 +288,18 @@ def _choice_schema(name: str, field: FormField, rows: Sequence[Transition], now:
     }
 
 
+def _status_schema(name: str, field: FormField, rows: Sequence[Transition], now: Situation, locale: str) -> dict[str, Any]:
+    offered = _labels(name, field, rows, now)
+    return {
+        "type": "string",
+        "enum": list(offered),
+        "x-labels": {
+            code: in_language(label.text if isinstance(label, StatusLabel) else field.values[label], locale)
+            for code, label in offered.items()
+        },
+    }
+
+
 def _duration_schema(name: str, field: FormField, *_: Any) -> dict[str, Any]:
     bounds = {"x-minimum": field.minimum, "x-maximum": field.maximum}
     return {"type": "string", "format": "duration", **{word: bound for word, bound in bounds.items() if bound}}
@@ -242,6 +311,7 @@ def _evidence_schema(name: str, field: FormField, *_: Any) -> dict[str, Any]:
 
 _SCHEMAS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "choice": _choice_schema,
+    "status": _status_schema,
     "text": lambda *_: {"type": "string", "pattern": r"\S", "maxLength": MAX_TEXT},
     "code": lambda *_: {"type": "string", "pattern": r"\S", "maxLength": MAX_CODE},
     "refund_amount": _amount_schema,

@@ -7,12 +7,13 @@ from functools import cache
 from typing import Any
 
 from contracts.actors import Role
+from contracts.cases import StatusLabel
 from contracts.money import Money, digits_of
 from engine.calendar import add
 from engine.casefile import Case, CaseFile, available_to
-from engine.programmes import Programme, Transition
+from engine.programmes import Programme, Transition, When
 
-__all__ = ["GUARDS", "Situation", "open_rows", "row_for", "smallest"]
+__all__ = ["GUARDS", "Situation", "fits", "open_rows", "row_for", "smallest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Situation:
     programme: Programme
     role: Role
     at: datetime
+    labels: tuple[StatusLabel, ...] = ()
+    """The merchant's own status labels, where they are known."""
 
     @property
     def available(self) -> Money:
@@ -36,6 +39,10 @@ def _others_accepted(now: Situation, wanted: bool) -> bool:
 
 
 GUARDS: Mapping[str, Callable[[Situation, Any], bool]] = {
+    "reason": lambda now, reasons: now.case.reason in reasons,
+    "country": lambda now, countries: now.file.order.merchant_country in countries,
+    "by": lambda now, roles: now.role in roles,
+    "answer": lambda now, answers: now.case.answer is not None and now.case.answer.refund in answers,
     "variant": lambda now, variants: now.case.answer is not None and now.case.answer.variant in variants,
     "answered": lambda now, wanted: (now.case.answer is not None) == wanted,
     "mark": lambda now, mark: mark in now.case.marks,
@@ -61,10 +68,15 @@ def smallest(currency: str) -> Money:
     return Money.model_validate({"amount": f"{10 ** -digits_of(currency):.{digits_of(currency)}f}", "currency": currency})
 
 
+def fits(now: Situation, when: When) -> bool:
+    """Whether all guards hold."""
+    return all(GUARDS[name](now, value) for name, value in when.guards)
+
+
 def _fits(now: Situation, row: Transition) -> bool:
     if row.amount == "partial" and now.available <= smallest(now.file.order.amount.currency):
         return False
-    return all(GUARDS[name](now, value) for name, value in row.when.guards)
+    return fits(now, row.when)
 
 
 def open_rows(now: Situation, action: str) -> tuple[Transition, ...]:

@@ -47,7 +47,9 @@ def _of_move(event: CaseMoved) -> tuple[Told, ...]:
     if change.reopened:
         return _both("case_reopened")
     if change.outcome is not None:
-        return _both("decision" if event.actor.role == "platform" else "case_closed")
+        return _both("decision" if event.actor.role == "platform" or event.decided_by else "case_closed")
+    if change.attention:
+        return (Told(party="merchant", kind="attention"),)
     if change.answer is not None:
         return (Told(party="buyer", kind="answer"),)
     if change.proposal is not None and not change.proposal.accepted_by:

@@ -5,7 +5,7 @@ in a row is a small general vocabulary: guards (`When`) and effects (`Effects`),
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from contracts.actors import Party, Role
 from contracts.base import Duration, Model, Moment
-from contracts.cases import CaseState, Outcome, Variant
+from contracts.cases import CaseState, Outcome, Rollout, Variant
 from contracts.orders import FactKind
 from engine.calendar import WorkingDays
 from engine.casefile import CLOSED
@@ -25,6 +25,8 @@ __all__ = [
     "Calendar",
     "DeadlineTerms",
     "Effects",
+    "EvidenceItem",
+    "Flow",
     "FormField",
     "Programme",
     "ProgrammeError",
@@ -39,8 +41,9 @@ __all__ = [
 ]
 
 Trigger = Literal["report", "action", "silence", "fact"]
+Answered = Literal["yes", "yes_after_return", "no", "replacement"]
 Texts = dict[str, str]
-"""A text by language; `en` is always there and stands in for a missing one."""
+"""A text by language; in a programme `en` is always there and stands in for a missing one."""
 
 
 class ProgrammeError(ValueError):
@@ -54,8 +57,9 @@ class Terms(Model):
 
 
 def in_language(texts: Mapping[str, str], locale: str) -> str:
-    """The text in the language of a locale (`de-AT` reads `de`), else in English."""
-    return texts.get(locale) or texts.get(locale.replace("_", "-").split("-")[0]) or texts["en"]
+    """The text in the language of a locale (`de-AT` reads `de`), else in English, else in any."""
+    known = texts.get(locale) or texts.get(locale.replace("_", "-").split("-")[0]) or texts.get("en")
+    return known or next(iter(texts.values()), "")
 
 
 class Calendar(Terms):
@@ -78,11 +82,24 @@ class ProtectionTerms(Terms):
     """Never earlier than this after the order."""
 
 
+class EvidenceItem(Terms):
+    """What a case of a reason is proved by (CP-03): a file of this kind, or a fact of the order that carries `needs`."""
+
+    label: Texts
+    level: Literal["required", "one_of", "optional"]
+    """`one_of`: one of the items of this level is enough."""
+    facts: tuple[FactKind, ...] = ()
+    needs: Literal["tracking_code", "carrier", "amount"] | None = None
+
+
 class Reason(Terms):
-    """What a buyer may report. One that opens no case only ends the protection (`satisfied`)."""
+    """What may be reported. One that opens no case only ends the protection (`satisfied`)."""
 
     label: Texts
     rule: str
+    by: tuple[Role, ...] = ("buyer", "partner", "platform")
+    evidence: dict[str, EvidenceItem] = {}
+    """By kind: what a case of this reason needs, for whoever has to prove something."""
     opens_case: bool = True
     needs_protection: bool = True
     """Refused where the order is not protected (any more)."""
@@ -94,15 +111,20 @@ class StateTerms(Terms):
     otherwise."""
 
     label: Texts
+    label_for: dict[str, Texts] = {}
+    """Another label for cases of a reason."""
     turn: Party | None = None
     deadlines: tuple[str, ...] = ()
+    waits_for: Literal["provider"] | None = None
+    """Nobody's turn here and no deadline of ours: somebody outside decides."""
 
 
 class FormField(Terms):
     """A field of an action's form. A `choice` takes what open rows of the table give for it; where no row does, all of its
-    `values`. A `refund_amount` is bounded by the row's `amount`."""
+    `values`. A `status` takes the code of a merchant's own label (RD-06), or, as its `values`, a state that these stand for:
+    rows give the state. A `refund_amount` is bounded by the row's `amount`."""
 
-    type: Literal["choice", "text", "code", "refund_amount", "duration", "evidence"]
+    type: Literal["choice", "status", "text", "code", "refund_amount", "duration", "evidence"]
     label: Texts
     required: bool = False
     values: dict[str, Texts] = {}
@@ -118,25 +140,17 @@ class Action(Terms):
     fields: dict[str, FormField] = {}
 
 
-class DeadlineTerms(Terms):
-    """A due moment for one party, or one for each of several."""
-
-    label: Texts
-    party: Party | Literal["turn"] | None = None
-    """`turn`: whoever's turn it is when it is set."""
-    parties: tuple[Party, ...] = ()
-    after: Duration
-    after_field: str | None = None
-    """The action's field that may say another duration."""
-    calendar: str | None = None
-    """Days are working days of this calendar of the programme."""
-    remind_before: tuple[Duration, ...] = ()
-    rule: str
-
-
 class When(Terms):
     """Guards over the case: all that are given must hold."""
 
+    reason: tuple[str, ...] | None = None
+    """The case was reported for one of these."""
+    country: tuple[str, ...] | None = None
+    """The merchant's country is one of these."""
+    by: tuple[Role, ...] | None = None
+    """One of these roles acts, where an action is open to several."""
+    answer: tuple[Answered, ...] | None = None
+    """The merchant's answer is one of these."""
     variant: tuple[Variant, ...] | None = None
     """The merchant's answer offers this."""
     answered: bool | None = None
@@ -163,32 +177,74 @@ class When(Terms):
         return tuple((name, value) for name in type(self).model_fields if (value := getattr(self, name)) is not None)
 
 
+class OtherDuration(Terms):
+    """A duration for the cases that the guards fit."""
+
+    when: When
+    after: Duration
+
+
+class DeadlineTerms(Terms):
+    """A due moment for one party, or one for each of several."""
+
+    label: Texts
+    party: Party | Literal["turn"] | None = None
+    """`turn`: whoever's turn it is when it is set."""
+    parties: tuple[Party, ...] = ()
+    after: Duration
+    after_field: str | None = None
+    """The action's field that may say another duration."""
+    where: tuple[OtherDuration, ...] = ()
+    """Other durations for some cases; the first that fits is taken."""
+    until: Literal["answer_by"] | None = None
+    """The report names the moment itself. Somebody outside has set it: no outage of ours moves it."""
+    calendar: str | None = None
+    """Days are working days of this calendar of the programme."""
+    remind_before: tuple[Duration, ...] = ()
+    rule: str
+
+
 class Reserve(Terms):
-    """A promise that money will flow; it replaces what the case had reserved before."""
+    """A promise that money will flow; it replaces what the case had promised before. What the platform is to pay is due at
+    once and stands until its payment provider has executed it."""
 
     amount: Literal["refund_amount", "proposal"]
     executor: Literal["platform", "merchant", "provider"]
 
 
+class Flow(Terms):
+    """Money that flowed without a promise of ours. More than was left is recorded and flagged."""
+
+    amount: Literal["claimed"]
+    """What the report claimed, else what the order cost; less what has flowed for this case before."""
+    executor: Literal["merchant", "provider"]
+
+
 class Effects(Terms):
     """What a transition does besides moving the case, in this order."""
 
-    answer: bool = False
-    """Remember the merchant's answer from the fields."""
+    answer: bool | Answered = False
+    """Remember the merchant's answer: from the field `refund`, or as the one that is named here."""
     mark: str | None = None
     """Remember the moment under this name."""
     proposal: Literal["made", "accepted", "settled", "declined", "lapsed"] | None = None
+    reverse: Literal["presumed", "provider"] | None = None
+    """What was executed and so confirmed has not flowed: it is a promise again. A presumed refund that a fact has proved
+    stays."""
     release: bool = False
-    """Let go of what the case has reserved."""
+    """Let go of what is promised."""
     reserve: Reserve | None = None
-    execute: Literal["buyer", "provider", "presumed"] | None = None
-    """What the case has reserved has flowed, confirmed by."""
+    execute: Literal["buyer", "presumed"] | None = None
+    """What is promised has flowed, confirmed by."""
+    flow: Flow | None = None
     protection_ends: bool = False
     reopen: bool = False
     remark: bool = False
     """The field `text` becomes an internal remark; nothing else changes."""
     remind: bool = False
     """The party is reminded (for the platform's own target: a lead)."""
+    attention: bool = False
+    """The merchant's lead is to look at the case."""
 
     @cached_property
     def named(self) -> dict[str, Any]:
@@ -211,15 +267,17 @@ class Transition(Terms):
     when: When = When()
     amount: Literal["full", "partial", "any", "up_to"] | None = None
     """What `refund_amount` may be, of what is available to the case: all of it, less, either, or from nothing up to it.
-    Without this, none may be given."""
+    Without this, none may be given. Of rows that take the same choices, the amount decides."""
     to: CaseState | None = None
     """None: the case stays where it is, with its deadlines."""
     turn: Party | None = None
     turn_field: str | None = None
     """The action's choice that names whose turn it is."""
     deadlines: tuple[str, ...] | None = None
+    keeps: tuple[str, ...] = ()
+    """Kinds of deadlines that stand on, for a row that moves; it ends all others."""
     ends: tuple[str, ...] = ()
-    """Kinds of deadlines that end with this row, for a row that stays; one that moves ends them all."""
+    """Kinds of deadlines that end with this row, for a row that stays."""
     meets: tuple[str, ...] = ()
     """Kinds of deadlines that the actor has met, for a row that stays."""
     outcome: Outcome | None = None
@@ -309,15 +367,22 @@ def _contradictions(programme: Programme) -> Iterator[str]:
         for kind in terms.deadlines:
             if kind not in programme.deadlines:
                 yield f"state {state}: there is no deadline {kind}"
-        if state in CLOSED and (terms.turn or terms.deadlines):
+        if state in CLOSED and (terms.turn or terms.deadlines or terms.waits_for):
             yield f"state {state}: after the end it is nobody's turn"
+        for code in terms.label_for:
+            if code not in programme.reasons:
+                yield f"state {state}: there is no reason {code}"
     for kind, known in (("action", programme.actions), ("reason", programme.reasons)):
         for name in known:
             if name not in used and not (kind == "reason" and not programme.reasons[name].opens_case):
                 yield f"{kind} {name}: no transition takes it"
     texts: dict[str, Texts] = {"label": programme.label}
-    texts |= {f"reason {code}": reason.label for code, reason in programme.reasons.items()}
-    texts |= {f"state {state}": terms.label for state, terms in programme.states.items()}
+    for code, reason in programme.reasons.items():
+        texts[f"reason {code}"] = reason.label
+        texts |= {f"reason {code}, evidence {kind}": item.label for kind, item in reason.evidence.items()}
+    for state, terms in programme.states.items():
+        texts[f"state {state}"] = terms.label
+        texts |= {f"state {state} for {code}": label for code, label in terms.label_for.items()}
     texts |= {f"outcome {outcome}": label for outcome, label in programme.outcomes.items()}
     texts |= {f"deadline {kind}": terms.label for kind, terms in programme.deadlines.items()}
     for name, action in programme.actions.items():
@@ -325,8 +390,10 @@ def _contradictions(programme: Programme) -> Iterator[str]:
         for field_name, field in action.fields.items():
             texts[f"action {name}, field {field_name}"] = field.label
             texts |= {f"action {name}, field {field_name}, value {value}": label for value, label in field.values.items()}
-            if (field.type == "choice") == (not field.values):
+            if (field.type in ("choice", "status")) == (not field.values):
                 yield f"action {name}, field {field_name}: a choice, and nothing else, has values"
+            if field.type == "status" and set(field.values) - set(programme.states):
+                yield f"action {name}, field {field_name}: a status stands for a state"
     for place, text in texts.items():
         if not text.get("en"):
             yield f"{place}: the English text is missing"
@@ -352,7 +419,7 @@ def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
     for code in row.report:
         if code not in programme.reasons:
             yield f"there is no reason {code}"
-    for kind in (*(row.deadlines or ()), *row.ends, *row.meets, *((row.silence,) if row.silence else ())):
+    for kind in (*(row.deadlines or ()), *row.keeps, *row.ends, *row.meets, *((row.silence,) if row.silence else ())):
         if kind not in programme.deadlines:
             yield f"there is no deadline {kind}"
     for name, values in row.given.items():
@@ -365,11 +432,18 @@ def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
         yield "the form has no refund amount"
     if row.effects.reserve is not None and row.effects.reserve.amount == "refund_amount" and row.amount is None:
         yield "it reserves an amount that it does not ask for"
+    for code in row.when.reason or ():
+        if code not in programme.reasons:
+            yield f"there is no reason {code}"
+    if row.effects.execute is not None and row.effects.reserve is not None and row.effects.reserve.executor == "platform":
+        yield "what the platform pays is executed when its provider says so"
     if row.trigger == "report" and row.to is None:
         yield "a report needs a state to open in"
     if row.to is None:
         if row.turn or row.turn_field or row.outcome:
             yield "a row that stays changes neither turn nor outcome"
+        if row.keeps:
+            yield "a row that stays keeps all deadlines that it does not end"
     elif row.ends or row.meets:
         yield "a row that moves ends all deadlines"
     elif (row.to in CLOSED) != (row.outcome is not None):
@@ -377,7 +451,8 @@ def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
     elif row.to in programme.states and row.to not in CLOSED:
         terms = programme.states[row.to]
         turn = row.turn or row.turn_field or terms.turn
-        if turn != "platform" and not (terms.deadlines if row.deadlines is None else row.deadlines):
+        set_or_kept = row.keeps or (terms.deadlines if row.deadlines is None else row.deadlines)
+        if turn != "platform" and not set_or_kept and not terms.waits_for:
             yield "an open case needs a deadline or is the platform's turn"
     if row.outcome is not None and row.outcome not in programme.outcomes:
         yield f"there is no outcome {row.outcome}"
@@ -419,6 +494,16 @@ class Programmes:
         """The programmes of the product, read once a process."""
         return _shipped()
 
+    @classmethod
+    def shipped_and(cls, folder: str) -> "Programmes":
+        """The programmes of the product and those of an operator's folder; of the product alone where `folder` is empty.
+        Raises ProgrammeError, also where there is no such folder."""
+        if not folder:
+            return _shipped()
+        if not Path(folder).is_dir():
+            raise ProgrammeError(f"{folder}: there is no such folder of programmes")
+        return cls.load(_SHIPPED, Path(folder))
+
     def known(self) -> tuple[str, ...]:
         """The names of all programmes."""
         return tuple(self._versions)
@@ -427,16 +512,43 @@ class Programmes:
         """Its versions, oldest first. Raises KeyError."""
         return self._versions[programme]
 
-    def in_force(self, programme: str, at: datetime) -> Programme:
-        """The version in force at a moment (NX-07). Raises KeyError for an unknown programme or one not yet in force."""
-        for version in reversed(self._versions[programme]):
-            if version.effective_from is None or version.effective_from <= at:
-                return version
-        raise KeyError(f"{programme} is not yet in force at {at}")
+    def in_force(
+        self, programme: str, at: datetime, rollouts: Iterable[Rollout] = (), merchant_id: str = "", locale: str = ""
+    ) -> Programme:
+        """The version in force at a moment (NX-07): the one whose moment came last. That is the version's own date, or, for
+        a merchant that a roll-out of it is meant for, the moment of the roll-out (BP-24), or of the merchant's opt-in, where
+        that is earlier. Raises KeyError for an unknown programme or one not yet in force."""
+        begun: list[tuple[datetime, int]] = []
+        rolled_out = _rolled_out(programme, rollouts, merchant_id, locale)
+        for version in self._versions[programme]:
+            since = rolled_out.get(version.version, [])
+            if version.effective_from is None or not since:
+                since = [*since, version.effective_from or _BEGINNING]
+            begun += [(moment, version.version) for moment in since if moment <= at]
+        if not begun:
+            raise KeyError(f"{programme} is not yet in force at {at}")
+        return self.get(programme, max(begun)[1])
 
     def get(self, programme: str, version: int) -> Programme:
         """One version. Raises KeyError."""
         return self._by_version[programme, version]
+
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+def _rolled_out(programme: str, rollouts: Iterable[Rollout], merchant_id: str, locale: str) -> dict[int, list[datetime]]:
+    """From when each version is rolled out to a merchant, for the versions that are."""
+    moments: dict[int, list[datetime]] = {}
+    for each in rollouts:
+        language = locale.replace("_", "-").split("-")[0]
+        meant = (not each.merchants or merchant_id in each.merchants) and (
+            not each.locales or locale in each.locales or language in each.locales
+        )
+        if each.programme == programme and (meant or merchant_id in each.opted_in):
+            opted_in = each.opted_in.get(merchant_id, each.effective_at)
+            moments.setdefault(each.version, []).append(min(each.effective_at, opted_in) if meant else opted_in)
+    return moments
 
 
 def _later(moment: datetime | None, than: datetime | None) -> bool:
@@ -494,6 +606,9 @@ def _validated(path: Path, content: dict[str, Any]) -> Programme:
         raise ProgrammeError(f"{path}: {places}") from None
 
 
+_SHIPPED = Path(__file__).parent / "programmes"
+
+
 @cache
 def _shipped() -> Programmes:
-    return Programmes.load(Path(__file__).parent / "programmes")
+    return Programmes.load(_SHIPPED)

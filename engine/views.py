@@ -7,12 +7,12 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import format_currency
 
 from contracts.actors import Party, Role
-from contracts.base import Model, Moment
-from contracts.cases import CaseState, Deadline, Outcome, PolicyRef, TakeAction, Variant
+from contracts.base import Duration, Model, Moment
+from contracts.cases import CaseState, Deadline, Outcome, PolicyRef, StatusLabel, TakeAction, Variant
 from contracts.ids import child_id
 from contracts.money import Money
 from contracts.orders import OpenCase, Payout, Standing
-from engine.casefile import Case, CaseFile, balance
+from engine.casefile import Case, CaseFile, balance, executions
 from engine.decide import Refusal, at_time, consequence_of, decide, evolve, moved
 from engine.forms import schema
 from engine.guards import Situation, open_rows, row_for
@@ -22,6 +22,7 @@ from engine.protection import ProtectionState, protection_now, standing_with
 
 __all__ = [
     "AllowedAction",
+    "ChecklistItem",
     "ExplainedConsequence",
     "ExplainedDeadline",
     "Preview",
@@ -29,12 +30,14 @@ __all__ = [
     "PreviewProtection",
     "RefundStatus",
     "allowed_actions",
+    "evidence_checklist",
     "explained_deadlines",
     "label",
     "open_cases_of",
     "outcome_label",
     "preview",
     "refund_status",
+    "unanswered",
 ]
 
 
@@ -56,6 +59,13 @@ class ExplainedConsequence(Model):
     text: str
 
 
+class ExplainedExtension(Model):
+    """Time that was added to a deadline because its party could not act in it (NX-08)."""
+
+    reason: Literal["outage", "bounce"]
+    duration: Duration
+
+
 class ExplainedDeadline(Model):
     """A deadline with the policy and rule it comes from and what silence means, as the case is now (NX-01)."""
 
@@ -64,13 +74,24 @@ class ExplainedDeadline(Model):
     kind: str
     label: str
     due_at: Moment
+    extended_by: tuple[ExplainedExtension, ...] = ()
     rule: str
     policy: PolicyRef
     on_silence: ExplainedConsequence
 
 
+class ChecklistItem(Model):
+    """What a case needs to be proved by, and whether it is there (CP-03)."""
+
+    kind: str
+    level: Literal["required", "one_of", "optional"]
+    satisfied: bool
+    label: str
+
+
 class PreviewMoney(Model):
-    """What the action itself would move, by kind, and what of the order would be refundable afterwards."""
+    """What the action itself would move, by kind, and what of the order would be refundable afterwards. What the platform is
+    to pay counts as executed: it flows without anybody's further doing."""
 
     reserved: Money
     executed: Money
@@ -113,13 +134,19 @@ def _programme(case: Case, programmes: Programmes) -> Programme:
 
 
 def allowed_actions(
-    file: CaseFile, case_id: str, role: Role, at: datetime, programmes: Programmes, locale: str = "en"
+    file: CaseFile,
+    case_id: str,
+    role: Role,
+    at: datetime,
+    programmes: Programmes,
+    locale: str = "en",
+    labels: tuple[StatusLabel, ...] = (),
 ) -> tuple[AllowedAction, ...]:
     """The actions open to a role at a moment (NX-03); what is not listed would be refused. Deadlines that have passed by
-    then count as passed. Raises KeyError for a case that is not in the file."""
+    then count as passed. `labels` are the merchant's own. Raises KeyError for a case that is not in the file."""
     file = at_time(file, at, programmes)
     case = file.cases[case_id]
-    now = Situation(file, case, _programme(case, programmes), role, max(at, file.at))
+    now = Situation(file, case, _programme(case, programmes), role, max(at, file.at), labels)
     return tuple(
         AllowedAction(action=name, label=in_language(action.label, locale), fields=schema(action, rows, now, locale))
         for name, action in now.programme.actions.items()
@@ -146,6 +173,7 @@ def preview(
     change = getattr(last, "change", None)
     zero = Money.zero(file.order.amount.currency)
     sums = moved(change.ledger) if change else {}
+    due = change.refund_due.amount if change and change.refund_due else zero
     protection = None
     if standing is not None:
         ends = any(each.change.protection_ends for each in events if hasattr(each, "change"))  # type: ignore[attr-defined]
@@ -158,7 +186,7 @@ def preview(
         deadlines=explained_deadlines(file, case.case_id, programmes, locale),
         money=PreviewMoney(
             reserved=sums.get("reserved", zero),
-            executed=sums.get("executed", zero),
+            executed=sums.get("executed", zero) + due,
             released=sums.get("released", zero),
             refundable=balance(file.order.amount, file.ledger).refundable,
         ),
@@ -192,6 +220,7 @@ def _explained(now: Situation, deadline: Deadline, locale: str) -> ExplainedDead
         kind=deadline.kind,
         label=in_language(now.programme.deadlines[deadline.kind].label, locale),
         due_at=deadline.due_at,
+        extended_by=tuple(ExplainedExtension(reason=each.reason, duration=each.duration) for each in deadline.extended_by),
         rule=deadline.rule,
         policy=deadline.policy,
         on_silence=ExplainedConsequence(**consequence.model_dump(), text=text.replace("{amount}", money_text(amount, locale))),
@@ -208,8 +237,32 @@ def money_text(amount: Money, locale: str) -> str:
 
 
 def label(programme: Programme, case: Case, locale: str) -> str:
-    """The state of a case in the programme's words."""
-    return in_language(programme.states[case.state].label, locale)
+    """The state of a case in its merchant's own words (RD-06), else in the programme's."""
+    if case.label is not None:
+        return in_language(case.label.text, locale)
+    terms = programme.states[case.state]
+    return in_language(terms.label_for.get(case.reason, terms.label), locale)
+
+
+def unanswered(case: Case) -> bool:
+    """Whether the case went on because its merchant was silent to somebody outside."""
+    return "unanswered" in case.marks
+
+
+def evidence_checklist(file: CaseFile, case_id: str, programmes: Programmes, locale: str = "en") -> tuple[ChecklistItem, ...]:
+    """What a case of this reason is proved by, and what of it is there: files of a kind, and facts of the order (CP-06)."""
+    case = file.cases[case_id]
+    reason = _programme(case, programmes).reason(case.reason)
+    return tuple(
+        ChecklistItem(
+            kind=kind,
+            level=item.level,
+            satisfied=kind in case.evidence_kinds
+            or any(fact.kind in item.facts and (not item.needs or getattr(fact, item.needs)) for fact in file.facts),
+            label=in_language(item.label, locale),
+        )
+        for kind, item in (reason.evidence if reason else {}).items()
+    )
 
 
 def outcome_label(programme: Programme, outcome: Outcome, locale: str) -> str:
@@ -236,6 +289,6 @@ def refund_status(file: CaseFile, case_id: str) -> RefundStatus:
         variant=case.answer.variant if case.answer else None,
         proposed=case.proposal.refund_amount if case.proposal else offered,
         decided=(decisions[-1] if decisions and case.outcome != "decided_no_refund" else zero) if ruled else None,
-        executed=sum((entry.amount for entry in own if entry.kind == "executed"), zero),
+        executed=sum((entry.amount for entry in executions(own)), zero),
         refundable=balance(file.order.amount, file.ledger).refundable,
     )

@@ -25,6 +25,7 @@ EVIDENCE = Evidence(
     size=1_024,
     media_type="application/pdf",
     name="confirmation.pdf",
+    kind="invoice",
 )
 
 profile = orders.MerchantProfile(
@@ -63,6 +64,7 @@ order = orders.Order(
     timezone="Europe/Berlin",
     merchant_name="Shop One",
     merchant_locale="de",
+    merchant_country="DE",
     registered_at=datetime(2019, 7, 20, 8, 1, tzinfo=UTC),
 )
 fact_content = orders.FactContent(
@@ -107,8 +109,11 @@ deadline = cases.Deadline(
     generation=1,
     kind="merchant_answer",
     party="merchant",
+    set_at=AT,
     due_at=DUE,
     remind_at=(datetime(2019, 8, 4, 9, 30, tzinfo=UTC),),
+    extended_by=(cases.Extension(reason="outage", duration="P1D", cause_id="outage-1"),),
+    told_at=AT,
     rule="BP-18",
     policy=policy,
     on_silence=cases.Consequence(action="review", state="under_review", outcome=None, money={"executed": EUR_40}),
@@ -122,6 +127,7 @@ entry = cases.LedgerEntry(
     fact_id="fct_x",
     executor="merchant",
     confirmed_by="buyer",
+    reference="payment-1",
     settles="lge_0",
     at=AT,
     flags=("over_refund",),
@@ -129,6 +135,8 @@ entry = cases.LedgerEntry(
 draft = cases.MessageDraft(
     message_id="msg_1", author=MERCHANT, text="We refund you.", evidence=(EVIDENCE,), internal=False, at=AT
 )
+rule = cases.RuleRef(rule_id="rule-1", version=3)
+status_label = cases.StatusLabel(code="at-the-workshop", text={"en": "At the workshop"}, state="in_progress")
 change = cases.Change(
     state="awaiting_buyer",
     turn="buyer",
@@ -140,6 +148,9 @@ change = cases.Change(
     deadlines_set=(deadline,),
     deadlines_ended=(cases.DeadlineEnded(deadline_id="dln_0", generation=1, how="met"),),
     ledger=(entry,),
+    refund_due=cases.RefundDue(decision_id="command-1", amount=EUR_40),
+    label=status_label,
+    attention=True,
     protection_ends=True,
     reopened=True,
 )
@@ -173,17 +184,28 @@ EXAMPLES: tuple[Message, ...] = (
     ),
     orders.OrderRegistered(order=order, facts=(fact,), standing=standing),
     orders.FactRecorded(order_id=ORDER_ID, fact=fact, standing=standing),
-    orders.ReportAccepted(report=report, case_id=CASE_ID, order=order, facts=(fact,), standing=standing),
+    orders.ReportAccepted(report=report, case_id=CASE_ID, policy_version=2, order=order, facts=(fact,), standing=standing),
     orders.CheckInAsked(order=order, standing=standing),
     orders.OrderChanged(order_id=ORDER_ID, case_id=CASE_ID, standing=standing),
     orders.CommandRefused(problem=problem),
     orders.CommandRepeated(href=f"/v1/orders/{ORDER_ID}"),
     cases.TakeAction(
-        case_id=CASE_ID, action="answer", fields={"refund": "no"}, evidence=(EVIDENCE,), if_match=1, actor=MERCHANT
+        case_id=CASE_ID,
+        action="answer",
+        fields={"refund": "no"},
+        evidence=(EVIDENCE,),
+        if_match=1,
+        labels=(status_label,),
+        decided_by=rule,
+        actor=MERCHANT,
     ),
     cases.PostMessage(case_id=CASE_ID, text="Hello", evidence=(EVIDENCE,), actor=BUYER),
     cases.DeadlineReached(case_id=CASE_ID, deadline_id="dln_1", generation=1, due_at=DUE),
     cases.ReminderReached(case_id=CASE_ID, deadline_id="dln_1", generation=1, remind_at=AT),
+    cases.ConfirmExecution(case_id=CASE_ID, decision_id="command-1", reference="payment-1", at=AT),
+    cases.ExtendDeadline(
+        case_id=CASE_ID, deadline_id="dln_1", reason="outage", cause_id="outage-1", lost_from=AT, lost_until=DUE
+    ),
     cases.CaseOpened.model_validate(
         _about_case(actor=BUYER, policy=policy, report=report, order=order, facts=(fact,), change=change)
     ),
@@ -192,6 +214,7 @@ EXAMPLES: tuple[Message, ...] = (
             action="answer",
             kind_of_deadline="merchant_answer",
             rule="BP-11",
+            decided_by=rule,
             fields={"refund": "yes", "message": "We refund you."},
             change=change,
             message=draft,
@@ -200,7 +223,11 @@ EXAMPLES: tuple[Message, ...] = (
     cases.MessagePosted.model_validate(_about_case(message=draft)),
     cases.FactAttached.model_validate(_about_case(fact=fact, change=change)),
     cases.ReminderGiven.model_validate(_about_case(actor=SYSTEM, deadline=deadline)),
-    cases.NoticeRecorded.model_validate(_about_case(actor=SYSTEM, notice=proof)),
+    cases.NoticeRecorded.model_validate(_about_case(actor=SYSTEM, notice=proof, change=change)),
+    cases.RefundExecuted.model_validate(
+        _about_case(actor=SYSTEM, decision_id="command-1", amount=EUR_40, reference="payment-1", change=change)
+    ),
+    cases.DeadlineExtended.model_validate(_about_case(actor=SYSTEM, change=change)),
     notices.SendLink(
         order_id=ORDER_ID,
         order_number="A-1001",

@@ -6,17 +6,20 @@ from typing import Any, Literal
 from contracts.actors import Actor, Party, Role
 from contracts.cases import (
     CaseEvent,
+    ConfirmExecution,
     Deadline,
     DeadlineReached,
     MessagePosted,
     PostMessage,
     ReminderReached,
+    RuleRef,
+    StatusLabel,
     TakeAction,
 )
 from contracts.evidence import Evidence
 from contracts.ids import case_id_of, child_id, order_id_of
 from contracts.money import Money
-from contracts.notices import NoticeProof, NoticeSent
+from contracts.notices import NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import (
     Buyer,
     Fact,
@@ -34,7 +37,7 @@ from contracts.orders import (
 )
 from contracts.problems import Problem
 from engine.calendar import add
-from engine.casefile import Case, CaseFile, balance
+from engine.casefile import Case, CaseFile, balance, open_reservations
 from engine.decide import Command, Refusal, decide, evolve
 from engine.programmes import Programmes
 from engine.views import AllowedAction, allowed_actions
@@ -81,7 +84,7 @@ def merchant(**changes: Any) -> Merchant:
     )
 
 
-def order(paid: str | int = 100, timezone: str = ZONE, placed_at: datetime = PLACED) -> Order:
+def order(paid: str | int = 100, timezone: str = ZONE, placed_at: datetime = PLACED, country: str = "DE") -> Order:
     return Order(
         merchant_id="shop",
         order_number="4711",
@@ -94,6 +97,7 @@ def order(paid: str | int = 100, timezone: str = ZONE, placed_at: datetime = PLA
         timezone=timezone,
         merchant_name="Shop",
         merchant_locale="de",
+        merchant_country=country,
         registered_at=placed_at,
     )
 
@@ -106,8 +110,17 @@ def standing(
 
 
 def evidence(name: str) -> Evidence:
+    """A file; what comes before a colon in its name is what it proves."""
     evidence_id = child_id("evd", order_id_of("shop", "4711"), name)
-    return Evidence(evidence_id=evidence_id, sha256="0" * 64, size=1, media_type="image/png", name=name)
+    kind = name.split(":")[0] if ":" in name else None
+    return Evidence(evidence_id=evidence_id, sha256="0" * 64, size=1, media_type="image/png", name=name, kind=kind)
+
+
+LABELS = (
+    StatusLabel(code="workshop", text={"en": "At the workshop", "de": "In der Werkstatt"}, state="in_progress"),
+    StatusLabel(code="photos", text={"en": "We wait for photos"}, state="awaiting_buyer"),
+    StatusLabel(code="again", text={"de": "Wieder da"}, state="submitted"),
+)
 
 
 def actor(role: Role) -> Actor:
@@ -117,9 +130,18 @@ def actor(role: Role) -> Actor:
 class Play:
     """One order and its cases; `now` moves by `wait`. Every command is decided and applied."""
 
-    def __init__(self, paid: str | int = 100, programmes: Programmes | None = None, at: datetime = REPORTED, zone: str = ZONE):
+    def __init__(
+        self,
+        paid: str | int = 100,
+        programmes: Programmes | None = None,
+        at: datetime = REPORTED,
+        zone: str = ZONE,
+        country: str = "DE",
+        labels: tuple[StatusLabel, ...] = (),
+    ):
         self.programmes = programmes or Programmes.shipped()
-        self.order = order(paid, zone)
+        self.order = order(paid, zone, country=country)
+        self.labels = labels
         self.now = at
         self.file: CaseFile | None = None
         self.events: list[CaseEvent] = []
@@ -128,7 +150,14 @@ class Play:
 
     # Words
 
-    def report(self, reason: str = "not_received", programme: str = "buyer-protection", role: Role = "buyer") -> str:
+    def report(
+        self,
+        reason: str = "not_received",
+        programme: str = "buyer-protection",
+        role: Role = "buyer",
+        version: int | None = None,
+        **more: Any,
+    ) -> str:
         number = len(self.file.cases) + 1 if self.file else 1
         case_id = case_id_of(self.order.order_id, number)
         report = Report(
@@ -137,11 +166,29 @@ class Play:
             report_id=child_id("rep", self.order.order_id, str(number), length=8),
             actor=actor(role),
             at=self.now,
+            **more,
         )
-        self.send(ReportAccepted(report=report, case_id=case_id, order=self.order, facts=self.facts, standing=standing()))
+        self.send(
+            ReportAccepted(
+                report=report,
+                case_id=case_id,
+                policy_version=version,
+                order=self.order,
+                facts=self.facts,
+                standing=standing(),
+            )
+        )
         return case_id
 
-    def act(self, role: Role, action: str, case: str | None = None, if_match: int | None = None, **fields: Any):
+    def act(
+        self,
+        role: Role,
+        action: str,
+        case: str | None = None,
+        if_match: int | None = None,
+        rule: RuleRef | None = None,
+        **fields: Any,
+    ):
         files = tuple(evidence(name) for name in fields.get("evidence") or ())
         if files:
             fields["evidence"] = [each.evidence_id for each in files]
@@ -153,6 +200,8 @@ class Play:
                 fields=fields,
                 evidence=files,
                 if_match=if_match,
+                labels=self.labels,
+                decided_by=rule,
                 actor=actor(role),
             )
         )
@@ -160,7 +209,7 @@ class Play:
     def write(self, role: Role, text: str = "Hello", case: str | None = None):
         return self.send(PostMessage(case_id=case or self.case.case_id, text=text, actor=actor(role)))
 
-    def fact(self, kind: FactKind, amount: str | int | None = None, fact_id: str | None = None):
+    def fact(self, kind: FactKind, amount: str | int | None = None, fact_id: str | None = None, **more: Any):
         fact = Fact(
             kind=kind,
             at=self.now,
@@ -168,6 +217,7 @@ class Play:
             fact_id=fact_id or child_id("fct", self.order.order_id, str(self.commands)),
             source=actor("partner"),
             recorded_at=self.now,
+            **more,
         )
         if all(known.fact_id != fact.fact_id for known in self.facts):
             self.facts += (fact,)
@@ -198,19 +248,32 @@ class Play:
             )
         )
 
-    def notice(self, deadline_id: str | None = None):
+    def notice(
+        self, deadline_id: str | None = None, state: Literal["sent", "failed"] = "sent", party: Party = "buyer", case: str = ""
+    ):
         proof = NoticeProof(
             notice_id=f"ntc_{self.commands}",
             kind="answer",
-            party="buyer",
+            party=party,
             to="buyer@example.com",
-            state="sent",
+            state=state,
             server="mail.example.com",
             server_reply="250 ok",
             at=self.now,
             deadline_id=deadline_id,
         )
-        return self.send(NoticeSent(order_id=self.order.order_id, case_id=self.case.case_id, notice=proof))
+        heard = NoticeSent if state == "sent" else NoticeFailed
+        return self.send(heard(order_id=self.order.order_id, case_id=case or self.case.case_id, notice=proof))
+
+    def pay(self) -> None:
+        """The payment provider executes what the platform is to pay."""
+        for entry in open_reservations(self.file.ledger) if self.file else ():
+            if entry.executor == "platform" and entry.case_id and entry.decision_id:
+                self.send(
+                    ConfirmExecution(
+                        case_id=entry.case_id, decision_id=entry.decision_id, reference=f"pay {entry.decision_id}", at=self.now
+                    )
+                )
 
     def wait(self, duration: str) -> None:
         self.now = add(self.now, duration, self.order.timezone)
@@ -237,7 +300,9 @@ class Play:
 
     def allowed(self, role: Role, case: str | None = None) -> dict[str, AllowedAction]:
         assert self.file is not None
-        listed = allowed_actions(self.file, case or self.case.case_id, role, self.now, self.programmes)
+        listed = allowed_actions(
+            self.file, case or self.case.case_id, role, self.now, self.programmes, labels=self.labels
+        )
         return {each.action: each for each in listed}
 
     @property

@@ -291,7 +291,9 @@ def test_row(row: Row) -> None:
     play.report(row.reason)
     for step in row.steps:
         assert isinstance(step(play), list), step
-    case, last = play.case, play.events[-1]
+    last = play.events[-1]
+    play.pay()
+    case = play.case
     assert (case.state, case.turn, case.outcome) == (row.state, row.turn, row.outcome)
     assert play.money[:2] == row.money
     change = last.change  # type: ignore[attr-defined]

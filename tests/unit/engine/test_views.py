@@ -159,7 +159,9 @@ def test_how_a_refund_stands() -> None:
     play.act("buyer", "react", reaction="disagree")
     play.act("platform", "decide", outcome="refund", message="All")
     ruled = refund_status(play.file, play.case.case_id)
-    assert (ruled.decided, ruled.executed, ruled.refundable) == (euros(100), euros(100), euros(0))
+    assert (ruled.decided, ruled.executed, ruled.refundable) == (euros(100), euros(0), euros(0))
+    play.pay()
+    assert refund_status(play.file, play.case.case_id).executed == euros(100)
 
 
 def test_how_a_refused_refund_stands() -> None:
