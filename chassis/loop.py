@@ -3,8 +3,12 @@
 A document remembers, in the write that an input caused, that input's offset (its mark), the epoch of its owner and the effects
 of the write: records to publish and documents to append. A crash before the commit means redelivery; what is at or below its
 mark is not applied again, its remembered effects are made again instead. A new owner that meets a document of another epoch,
-with a mark not below the offset where it itself began, makes the remembered effects first, before anything new."""
+with a mark not below the offset where it itself began, makes the remembered effects first, before anything new.
 
+Batches overlap in what changes nothing: while one is published, the next is read and decided; it is written when the one before
+is through, because its writes forget the effects that the documents remember."""
+
+import asyncio
 import logging
 import time
 import uuid
@@ -134,6 +138,39 @@ class _Plan(Generic[S]):
     left_at: int | None = None
 
 
+class _Turn:
+    """How far a batch is, for the one behind it."""
+
+    def __init__(self, epoch: str, before: "_Turn | None") -> None:
+        self.through = False
+        self._epoch = epoch
+        self._before = before
+        self._written = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def may_read(self) -> None:
+        """Return when the batch before is written: what is left of it are the effects of its writes."""
+        if self._before is not None:
+            await self._before._written.wait()
+
+    async def may_write(self) -> bool:
+        """Return when the batch before is through, or False: it failed, and going on would commit its offsets."""
+        before = self._before
+        if before is None:
+            return True
+        await before._ended.wait()
+        return before.through or before._epoch != self._epoch
+
+    def written(self) -> None:
+        self._written.set()
+
+    def ended(self, *, through: bool) -> None:
+        self.through = through
+        self._before = None
+        self._written.set()
+        self._ended.set()
+
+
 class ProcessingLoop(Generic[S]):
     """Takes batches of raw records through a handler. All it touches is a port, so that a model can crash it anywhere."""
 
@@ -158,25 +195,39 @@ class ProcessingLoop(Generic[S]):
         self._most_effects = most_effects
         self._dead_letters = dead_letters_of(handler.service)
         self._recent: list[bool] = []
+        self._last: _Turn | None = None
         self._ignored = frozenset(f"recourse.{kind}.v".encode() for kind in handler.ignored)
 
     async def process(self, batch: Sequence[RawRecord], ownership: Ownership) -> bool:
-        """Apply a batch. True: it is durable and published, its offsets may be committed. False: somebody else owns it now.
+        """Apply a batch. True: it is durable and published, its offsets may be committed. False: somebody else owns it now, or
+        a batch before it failed.
 
+        The next batch may be given before this one is through; batches take effect in the order of the calls.
         Raises TooMuchPoison, and whatever `classify` calls STOP."""
+        self._last = turn = _Turn(ownership.epoch, self._last)
         self.counters.batches += 1
         self.counters.records += len(batch)
-        inbounds, raw_of = await self._decode(batch)
-        todo = await self._set_aside_parked(inbounds, raw_of, ownership)
-        while todo:
-            left = await self._round(todo, raw_of, ownership)
-            if left is None:
-                return False
-            todo = left
-        return True
+        through = False
+        try:
+            inbounds, raw_of = await self._decode(batch)
+            await turn.may_read()
+            todo = await self._set_aside_parked(inbounds, raw_of, ownership)
+            while todo:
+                left = await self._round(todo, raw_of, ownership, turn)
+                if left is None:
+                    return False
+                todo = left
+            through = await turn.may_write()
+        finally:
+            turn.ended(through=through)
+        return through
 
     async def _round(
-        self, by_key: Mapping[str, list[Inbound]], raw_of: Mapping[tuple[str, int, int], RawRecord], ownership: Ownership
+        self,
+        by_key: Mapping[str, list[Inbound]],
+        raw_of: Mapping[tuple[str, int, int], RawRecord],
+        ownership: Ownership,
+        turn: _Turn,
     ) -> dict[str, list[Inbound]] | None:
         """Write, append and publish what the records of these keys come to; what a document could not take with this write is
         left for the next round. None: somebody else owns it now."""
@@ -185,19 +236,23 @@ class ProcessingLoop(Generic[S]):
         todo = dict(by_key)
         while todo:
             plans = await self._plan(todo, ownership)
-            before_appends = [append for plan in plans.values() for append in plan.before_appends]
-            before = [record for plan in plans.values() for record in plan.before]
-            if before_appends:
-                await retrying(lambda appends=before_appends: self._store.append(appends), self._waiting)
-                again += before_appends
-            if before:
-                self.counters.republished += len(before)
-                await self._publisher.publish(before)
+            if not await turn.may_write():
+                return None
+            remembered_appends = [append for plan in plans.values() for append in plan.before_appends]
+            remembered = [record for plan in plans.values() for record in plan.before]
+            if remembered_appends:
+                await retrying(lambda appends=remembered_appends: self._store.append(appends), self._waiting)
+                again += remembered_appends
+            if remembered:
+                self.counters.republished += len(remembered)
+                await self._publisher.publish(remembered)
             lost = await self._write(plans)
             done |= {key: plan for key, plan in plans.items() if key not in lost}
             todo = {key: todo[key] for key in lost}
             if todo and not self._still_owner(ownership):
                 return None
+        if not any(_goes_on(plan, by_key[key]) for key, plan in done.items()):
+            turn.written()
 
         first: dict[int, tuple[str, int]] = {}
         for records_of_key in by_key.values():
@@ -522,6 +577,11 @@ def _effects_may_be_lost(document: Mapping[str, Any], records: Sequence[Inbound]
         if mark[0] != incarnation or mark[1] >= ownership.starts.get((topic, partition), 0):
             return True
     return False
+
+
+def _goes_on(plan: "_Plan[Any]", records: Sequence[Inbound]) -> bool:
+    """Whether a key has more to do after its write than telling its effects: to be parked or freed, or to be written again."""
+    return plan.failed_at is not None or plan.left_at is not None or any(inbound.replay_of is not None for inbound in records)
 
 
 def _header(raw: RawRecord, name: str) -> str | None:

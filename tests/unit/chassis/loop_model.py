@@ -1,9 +1,10 @@
 """A model of everything that can go wrong around the real processing loop, driven by a seed.
 
-Two input topics; owners that are killed between any two awaits, or paused and woken after others took over; writes that were
-applied although the answer was an error; upstream events that come twice; records that fail until they are repaired, park
-their key and are replayed. All ports live in memory and pause at every step; a driver resumes one coroutine at a time, so a
-run is the same for the same seed. `play` returns what was violated, in words."""
+Two input topics; owners with up to three batches in hand at once that are killed between any two awaits, or paused and woken
+after others took over; offsets committed late; writes that were applied although the answer was an error; upstream events that
+come twice; records that fail until they are repaired, park their key and are replayed. All ports live in memory and pause at
+every step; a driver resumes one coroutine at a time, so a run is the same for the same seed. `play` returns what was violated,
+in words."""
 
 import itertools
 import pickle
@@ -47,6 +48,20 @@ PAUSE = _Pause()
 async def pause(_seconds: float = 0.0) -> None:
     """Stands in for `asyncio.sleep` while the loop backs off."""
     await PAUSE
+
+
+class Event:
+    """Stands in for `asyncio.Event` where a batch waits for the one before it."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    async def wait(self) -> None:
+        while not self._is_set:
+            await PAUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +179,7 @@ class World:
         self.unaware = self.rng.random() < 0.5
         """Owners that lost their partitions do not notice by themselves."""
         self.most_effects = self.rng.choice((MOST_EFFECTS, 1))
+        self.most_in_hand = self.rng.choice((1, 2, 3))
         self.coming: list[tuple[str, str, str, str, int | None]] = []
         """Inputs that will be written to their topic later in the run."""
         self._make_inputs()
@@ -254,23 +270,34 @@ class World:
             still_owner=lambda owned: self.unaware or me == self.generation,
             most_effects=self.most_effects,
         )
-        positions = dict(starts)
-        while True:
-            batch = self.take(positions)
-            if not batch:
-                if me != self.generation:
+        read, reached = dict(starts), dict(starts)
+        in_hand: list[_InHand] = []
+        try:
+            while True:
+                may_begin = len(in_hand) < self.most_in_hand and (me == self.generation or self.unaware)
+                if may_begin and (not in_hand or self.rng.random() < 0.2) and (batch := self.take(read)):
+                    read |= {raw.topic: raw.offset + 1 for raw in batch}
+                    in_hand.append(_InHand(batch, loop.process(batch, ownership)))
+                for one in in_hand[:]:
+                    # Batches begin in their order, then go on as it comes.
+                    if one.has_begun and self.rng.random() < 0.5:
+                        continue
+                    if (through := one.go_on()) is None:
+                        continue
+                    in_hand.remove(one)
+                    if not through:
+                        return
+                    if me == self.generation:
+                        self._check_durable(one.batch)
+                    reached |= {raw.topic: max(reached[raw.topic], raw.offset + 1) for raw in one.batch}
+                if not in_hand and me != self.generation:
                     return
                 await PAUSE
-                continue
-            if not await loop.process(batch, ownership):
-                return
-            await PAUSE
-            if me != self.generation and not self.unaware:
-                return
-            positions |= {raw.topic: raw.offset + 1 for raw in batch}
-            if me == self.generation:
-                self._check_durable(batch)
-                self.committed = dict(positions)
+                if me == self.generation and (not in_hand or self.rng.random() < 0.1):
+                    self.committed = dict(reached)
+        finally:
+            for one in in_hand:
+                one.process.close()
 
     def version_seen_by(self, write: Write) -> int:
         """What the guard of a write is compared with."""
@@ -314,6 +341,14 @@ class World:
         for cause, seen in answers.items():
             if len(seen - {"0"}) > 1:  # before there is a document, nothing can remember that it was told
                 self.violated(f"{cause} was answered in different ways: {sorted(seen)}")
+            asked = min(place for place, given in self.inputs.items() if given.cause == cause)
+            before = {
+                given.cause
+                for place, given in self.inputs.items()
+                if place[0] == asked[0] and place < asked and (given.kind, given.key) == ("do", self.inputs[asked].key)
+            }
+            if any(int(count) < len(before) for count in seen):
+                self.violated(f"{cause} was answered {sorted(seen)} although {sorted(before)} came before it")
         for key in KEYS:
             self._check_key(key)
 
@@ -346,6 +381,24 @@ class World:
                 self.violated(f"{key}: event {number} is {href}, appended was {kept}")
         if sum(1 for one in self.appended if one.startswith(f"{key}:")) != events:
             self.violated(f"{key}: more was appended than its {events} events")
+
+
+@dataclass(eq=False, slots=True)
+class _InHand:
+    """A batch that an owner works on, beside others."""
+
+    batch: list[RawRecord]
+    process: Coroutine[Any, Any, bool]
+    has_begun: bool = False
+
+    def go_on(self) -> bool | None:
+        """One step; the result with the last one."""
+        self.has_begun = True
+        try:
+            self.process.send(None)
+        except StopIteration as ended:
+            return ended.value
+        return None
 
 
 class _Store:

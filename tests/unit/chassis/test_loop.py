@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from pymongo.errors import AutoReconnect
 
 from chassis.handler import Emission, Inbound, Step
@@ -190,6 +191,54 @@ async def test_a_batch_is_one_query_one_write_one_append_one_publish(loop: Loop,
     assert len(memory.documents) == 50
     assert memory.told("k7") == [(number + 1, f"t{7 + 50 * number}") for number in range(10)]
     assert memory.copies["k7:2"] == "t57"
+
+
+async def test_the_next_batch_is_decided_while_one_is_published_and_written_after_it(loop: Loop, memory: Memory) -> None:
+    publish, may_publish = memory.publish, asyncio.Event()
+
+    async def slow(records: Sequence[tuple[str, Record]]) -> None:
+        await may_publish.wait()
+        await publish(records)
+
+    memory.publish = slow  # type: ignore[method-assign]
+    batches = [asyncio.create_task(loop.process([raw(offset, "a", f"t{offset}")], OWNED)) for offset in range(2)]
+    await asyncio.sleep(0.01)
+    assert memory.log == ["load", "write", "append", "load"]
+    may_publish.set()
+    assert await asyncio.gather(*batches) == [True, True]
+    assert memory.log == ["load", "write", "append", "load", "publish", "write", "append", "publish"]
+    assert memory.told("a") == [(1, "t0"), (2, "t1")]
+    assert loop.counters.guards_lost == 0
+
+
+async def test_no_batch_takes_effect_after_one_that_failed_until_the_next_assignment(loop: Loop, memory: Memory) -> None:
+    publish = memory.publish
+
+    async def away(records: Sequence[tuple[str, Record]]) -> None:
+        raise KafkaTimeoutError
+
+    memory.publish = away  # type: ignore[method-assign]
+    first = asyncio.create_task(loop.process([raw(0, "a", "x")], OWNED))
+    second = asyncio.create_task(loop.process([raw(1, "a", "y"), raw(2, "b", "z")], OWNED))
+    with pytest.raises(KafkaTimeoutError):
+        await first
+    memory.publish = publish  # type: ignore[method-assign]
+    assert not await second
+    assert not await loop.process([raw(3, "b", "later")], OWNED)
+    assert memory.documents.keys() == {"a"}
+    assert memory.out == []
+    again = [raw(0, "a", "x"), raw(1, "a", "y"), raw(2, "b", "z"), raw(3, "b", "later")]
+    assert await loop.process(again, replace(OWNED, epoch="epoch 2"))
+    assert [memory.told(key) for key in "ab"] == [[(1, "x"), (2, "y")], [(1, "z"), (2, "later")]]
+
+
+async def test_a_batch_behind_one_that_parks_a_key_waits_to_see_it_parked(loop: Loop, memory: Memory) -> None:
+    first = asyncio.create_task(loop.process([raw(0, "a", "bad")], OWNED))
+    second = asyncio.create_task(loop.process([raw(1, "a", "x")], OWNED))
+    assert await first
+    assert await second
+    assert list(memory.parked) == ["in.put:i1:0:0", "in.put:i1:0:1"]
+    assert memory.documents == {}
 
 
 async def test_only_the_document_that_lost_its_guard_is_done_again(loop: Loop, memory: Memory, diary: Diary) -> None:

@@ -11,7 +11,7 @@ import chassis.failures
 import chassis.loop
 from chassis.loop import ProcessingLoop
 from chassis.store import Write
-from tests.unit.chassis.loop_model import World, pause, play
+from tests.unit.chassis.loop_model import Event, World, pause, play
 
 RUNS = int(os.environ.get("RECOURSE_MODEL_RUNS", "3000"))
 """How many seeds; 30,000 take about a minute."""
@@ -21,7 +21,8 @@ RUNS_TO_NOTICE = 1_500
 
 @pytest.fixture(autouse=True)
 def _no_real_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The loop backs off in steps of the model; what it logs about parked keys is not read."""
+    """The loop backs off and waits in steps of the model; what it logs about parked keys is not read."""
+    monkeypatch.setattr(chassis.loop, "asyncio", SimpleNamespace(Event=Event))
     monkeypatch.setattr(chassis.failures, "asyncio", SimpleNamespace(sleep=pause, CancelledError=asyncio.CancelledError))
     chassis.loop.log.disabled = True
     yield
@@ -109,7 +110,7 @@ def test_the_model_notices_keys_that_are_parked_before_their_effects_are_told(mo
     original = ProcessingLoop._round
 
     async def round_(self: ProcessingLoop[object], by_key: dict[str, object], *arguments: object) -> object:
-        self.after = {key: (records, *arguments) for key, records in by_key.items()}  # type: ignore[attr-defined]
+        self.after = {key: (records, *arguments[:2]) for key, records in by_key.items()}  # type: ignore[attr-defined]
         return await original(self, by_key, *arguments)  # type: ignore[arg-type]
 
     async def nothing(self: ProcessingLoop[object], *arguments: object) -> None:
@@ -118,4 +119,45 @@ def test_the_model_notices_keys_that_are_parked_before_their_effects_are_told(mo
     monkeypatch.setattr(ProcessingLoop, "_round", round_)
     monkeypatch.setattr(ProcessingLoop, "_write", write_and_park)
     monkeypatch.setattr(ProcessingLoop, "_after_key", nothing)
+    assert _caught()
+
+
+def _break_turns(monkeypatch: pytest.MonkeyPatch, **broken: object) -> None:
+    for name, method in broken.items():
+        monkeypatch.setattr(chassis.loop._Turn, name, method)
+
+
+async def _at_once(self: object) -> None:
+    """Waits for nothing."""
+
+
+async def _always(self: object) -> bool:
+    return True
+
+
+def test_the_model_notices_a_batch_that_is_decided_before_the_last_one_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    _break_turns(monkeypatch, may_read=_at_once)
+    assert _caught()
+
+
+def test_the_model_notices_a_batch_that_is_written_before_the_last_one_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    _break_turns(monkeypatch, may_write=_always)
+    assert _caught()
+
+
+def test_the_model_notices_a_batch_that_is_decided_before_a_key_of_the_last_one_is_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chassis.loop, "_goes_on", lambda plan, records: False)
+    assert _caught()
+
+
+def test_the_model_notices_offsets_committed_past_a_batch_that_is_not_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def process(self: ProcessingLoop[object], *arguments: object) -> bool:
+        await original(self, *arguments)  # type: ignore[arg-type]
+        return True
+
+    original = ProcessingLoop.process
+    monkeypatch.setattr(ProcessingLoop, "process", process)
+    _break_turns(monkeypatch, may_write=_always)
     assert _caught()
