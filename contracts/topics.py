@@ -7,6 +7,8 @@ from typing import Literal
 __all__ = [
     "CASES_COMMANDS",
     "CASES_EVENTS",
+    "ESCALATION_COMMANDS",
+    "ESCALATION_EVENTS",
     "GATEWAY_OUTCOMES",
     "INTAKE_COMMANDS",
     "INTAKE_EVENTS",
@@ -44,6 +46,8 @@ INTAKE_COMMANDS = Topic("intake.commands")
 INTAKE_EVENTS = Topic("intake.events")
 CASES_COMMANDS = Topic("cases.commands")
 CASES_EVENTS = Topic("cases.events")
+ESCALATION_COMMANDS = Topic("escalation.commands")
+ESCALATION_EVENTS = Topic("escalation.events")
 NOTIFICATIONS_COMMANDS = Topic("notifications.commands")
 NOTIFICATIONS_EVENTS = Topic("notifications.events")
 GATEWAY_OUTCOMES = Topic("gateway.outcomes", partitions=1, retention_ms=_DAY_MS)
@@ -54,9 +58,9 @@ PLATFORM_PROGRESS = Topic("platform.progress", partitions=1, retention_ms=_DAY_M
 READS: dict[Service, tuple[Topic, ...]] = {
     "intake": (INTAKE_COMMANDS, CASES_EVENTS),
     "cases": (CASES_COMMANDS, INTAKE_EVENTS, NOTIFICATIONS_EVENTS),
-    "escalation": (INTAKE_EVENTS, CASES_EVENTS),
+    "escalation": (ESCALATION_COMMANDS, INTAKE_EVENTS, CASES_EVENTS),
     "notifications": (NOTIFICATIONS_COMMANDS, INTAKE_EVENTS, CASES_EVENTS),
-    "gateway": (INTAKE_EVENTS, CASES_EVENTS),
+    "gateway": (INTAKE_EVENTS, CASES_EVENTS, ESCALATION_EVENTS),
 }
 """What each service consumes, as one group over all its topics."""
 
@@ -71,6 +75,8 @@ TOPICS: tuple[Topic, ...] = (
     INTAKE_EVENTS,
     CASES_COMMANDS,
     CASES_EVENTS,
+    ESCALATION_COMMANDS,
+    ESCALATION_EVENTS,
     NOTIFICATIONS_COMMANDS,
     NOTIFICATIONS_EVENTS,
     GATEWAY_OUTCOMES,

@@ -1,0 +1,75 @@
+"""Cases that open, as cases tells of them, and rules that are put: what tests of the decision matrix send."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from contracts.actors import Actor
+from contracts.cases import CaseOpened, Change, PolicyRef
+from contracts.envelope import Envelope
+from contracts.ids import case_id_of, child_id, order_id_of
+from contracts.matrix import RULES_KEY, DecisionRuleContent, PutDecisionRule, WithdrawDecisionRule
+from contracts.money import Money
+from contracts.orders import Buyer, Order, Report
+
+__all__ = ["AT", "case_opened", "content", "put_rule", "withdraw_rule"]
+
+AT = datetime(2024, 1, 10, 9, 30, tzinfo=UTC)
+PLATFORM = Actor(role="platform", id="platform")
+
+
+def content(**more: Any) -> DecisionRuleContent:
+    return DecisionRuleContent.model_validate({"name": "Small", "decision": "refund", **more})
+
+
+def put_rule(
+    rule: DecisionRuleContent, command_id: str = "put-1", *, rule_id: str = "drl_1", at: datetime = AT, **more: Any
+) -> Envelope:
+    command = PutDecisionRule.model_validate({"rule_id": rule_id, "content": rule, "new": True, "actor": PLATFORM, **more})
+    return Envelope(id=command_id, source="gateway", key=RULES_KEY, time=at, message=command)
+
+
+def withdraw_rule(command_id: str, *, rule_id: str = "drl_1", at: datetime = AT, **more: Any) -> Envelope:
+    command = WithdrawDecisionRule.model_validate({"rule_id": rule_id, "actor": PLATFORM, **more})
+    return Envelope(id=command_id, source="gateway", key=RULES_KEY, time=at, message=command)
+
+
+def case_opened(
+    number: int,
+    *,
+    at: datetime = AT,
+    merchant_id: str = "shop",
+    email: str | None = None,
+    amount: str = "20.00",
+    reason: str = "not_received",
+    timezone: str = "Europe/Berlin",
+    locale: str = "pl",
+) -> Envelope:
+    order_id = order_id_of(merchant_id, str(number))
+    order = Order(
+        merchant_id=merchant_id,
+        order_number=str(number),
+        buyer=Buyer(email=email or f"buyer-{number}@mail.example", locale=locale),
+        amount=Money(amount=Decimal(amount), currency="EUR"),
+        placed_at=AT,
+        protection_activated=True,
+        order_id=order_id,
+        programme="buyer-protection",
+        timezone=timezone,
+        merchant_name="Shop",
+        merchant_locale="de",
+        registered_at=AT,
+    )
+    buyer = Actor(role="buyer", id="link")
+    report_id = child_id("rep", order_id, "r")
+    event = CaseOpened(
+        case_id=case_id_of(order_id, 1),
+        order_id=order_id,
+        actor=buyer,
+        at=at,
+        policy=PolicyRef(programme="buyer-protection", version=2),
+        report=Report(report_id=report_id, programme="buyer-protection", reason=reason, actor=buyer, at=at),
+        order=order,
+        change=Change(state="submitted", turn="merchant"),
+    )
+    return Envelope(id=f"opened-{event.case_id}", source="cases", key=order_id, time=at, message=event, sequence=1)
