@@ -1,6 +1,6 @@
 """The barrier of the sandbox's clock: time has been moved when everything that it caused is done.
 
-The gateway asks in rounds; every process answers a round, once idle, with the offsets it has committed. All is done when every
+The gateway asks in rounds; every process answers a round, once idle, with how far it is done. All is done when every
 partition of every service stands at the end that its topic had before the round, and the ends have not moved since."""
 
 import asyncio

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -10,6 +12,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
+from faststream.kafka.message import KafkaMessage
 
 from chassis.failures import OWNERSHIP_LOST, back_off, retrying
 from chassis.loop import Ownership, ProcessingLoop, RawRecord, new_epoch
@@ -24,13 +27,19 @@ _broker_log.setLevel(logging.WARNING)  # it has a line for every batch
 _WATCH_S = 5.0
 _STUCK_S = 60.0
 _BATCH = 1_000
+_POLL_MS = 1_000
+_MOST_IN_HAND = 2
+"""One batch is written and published while the next one is decoded and decided."""
+_COMMIT_S = 0.2
+_PATIENCE_S = 15.0
 
 
 class LoopConsumer(ConsumerRebalanceListener):
     """Feeds a processing loop from Kafka.
 
-    A rebalance waits for the batch in hand, so that its offsets are committed before somebody else begins. What the loop calls
-    STOP ends `failed` with the error; the process is then restarted and begins from what is durable."""
+    What is done is committed a moment later, many batches at once: marks make it harmless to read them again. A rebalance waits
+    for the batches in hand, so that their offsets are committed before somebody else begins. What the loop calls STOP ends
+    `failed` with the error; the process is then restarted and begins from what is durable."""
 
     def __init__(
         self,
@@ -46,11 +55,15 @@ class LoopConsumer(ConsumerRebalanceListener):
         self._health = health
         self._take_over = take_over
         self._prefix = len(settings.namespace)
-        self._in_hand = asyncio.Lock()
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(_MOST_IN_HAND)
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._ownership: Ownership | None = None
         self._owning: asyncio.Task[None] | None = None
         self.positions: dict[tuple[str, int], int] = {}
+        """How far each partition is done."""
+        self._committed: dict[tuple[str, int], int] = {}
+        self._committing: asyncio.Task[None] | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._broker = KafkaBroker(
             settings.kafka_bootstrap,
@@ -68,22 +81,23 @@ class LoopConsumer(ConsumerRebalanceListener):
             auto_offset_reset="earliest",
             partition_assignment_strategy=(RangePartitionAssignor,),
             listener=self,
-            max_records=_BATCH,
             max_poll_interval_ms=15 * 60 * 1000,
             session_timeout_ms=10_000,
             heartbeat_interval_ms=1_000,
             rebalance_timeout_ms=20_000,
             fetch_max_wait_ms=500,
             max_partition_fetch_bytes=2 * 1024 * 1024,
+            parser=self._parse,
             decoder=_whole_message,
             title=service,
             description=f"Everything {service} handles, in one group.",
         )
         self._subscriber(self._handle)
+        self._subscriber.get_msg = self._poll
 
     @property
     def busy(self) -> bool:
-        return self._in_hand.locked() or (self._owning is not None and not self._owning.done())
+        return bool(self._in_hand) or (self._owning is not None and not self._owning.done())
 
     @property
     def _consumer(self) -> AIOKafkaConsumer:
@@ -96,6 +110,16 @@ class LoopConsumer(ConsumerRebalanceListener):
         await self._broker.start()
 
     async def stop(self) -> None:
+        """End the batches in hand and commit them, unless that takes long: who begins next does them again."""
+        self._ownership = None
+        if not self.failed.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self._settle()
+        if left := {*self._in_hand, *([self._committing] if self._committing else [])}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1.0)
         await self._broker.stop()
 
     async def watch(self) -> None:
@@ -116,20 +140,26 @@ class LoopConsumer(ConsumerRebalanceListener):
             self._health.lagging(lag)
             moved = self.positions != before
             before = dict(self.positions)
-            stuck_s = 0.0 if lag == 0 or moved or self._health.waiting_for or self._in_hand.locked() else stuck_s + _WATCH_S
+            stuck_s = 0.0 if lag == 0 or moved or self._health.waiting_for or self._in_hand else stuck_s + _WATCH_S
             if stuck_s >= _STUCK_S:
                 self._fail(RuntimeError(f"{lag} records to read and none was read for {_STUCK_S:.0f} s"))
 
     async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, revoked: Sequence[TopicPartition]
     ) -> None:
+        self._ownership = None  # nothing new is begun
         try:
-            await asyncio.wait_for(self._in_hand.acquire(), 15)
-            self._in_hand.release()
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._settle()
         except TimeoutError:
             log.warning("a batch did not end before its partitions were taken away; the new owner does it again")
-        self._ownership = None
         self._assigned = frozenset()
+
+    async def _settle(self) -> None:
+        """Wait for the batches in hand and commit what is done."""
+        if self._in_hand:
+            await asyncio.wait(self._in_hand)
+        await self._commit()
 
     async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, assigned: Sequence[TopicPartition]
@@ -172,7 +202,7 @@ class LoopConsumer(ConsumerRebalanceListener):
             for partition, offset in zip(partitions, committed, strict=True)
         }
         incarnations = await self._take_over(frozenset(partition.partition for partition in assigned))
-        self.positions = dict(starts)
+        self.positions, self._committed = dict(starts), dict(starts)
         self._ownership = Ownership(new_epoch(self._settings.instance), starts, incarnations)
         self._health.started = True
         self._health.moved()
@@ -188,38 +218,69 @@ class LoopConsumer(ConsumerRebalanceListener):
                 f"the topics of {self._loop.handler.service} are not assigned alike: {of_topic}; use the Range assignor"
             )
 
+    async def _poll(self, consumer: AIOKafkaConsumer) -> tuple[Any, ...]:
+        """Stands in for the subscriber's own, which sleeps after an empty poll: whatever came meanwhile would wait for it."""
+        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
+        return tuple(chain.from_iterable(fetched.values()))
+
+    async def _parse(self, records: tuple[Any, ...]) -> KafkaMessage:
+        """A batch as it is, without the text of each record's headers, which nobody reads."""
+        return KafkaMessage(records, b"", consumer=self._consumer)
+
     async def _handle(self, message: Any) -> None:
+        """Take a batch in hand. Returns when there is room for another one."""
         if self.failed.done():
             await asyncio.Event().wait()
-        async with self._in_hand:
-            try:
-                await self._process([self._raw(record) for record in message.raw_message])
-            except Exception as error:
-                log.exception("the consumer stops")
-                self._fail(error)
+        if self._owning is not None:
+            await asyncio.shield(self._owning)
+        await self._room.acquire()
+        task = asyncio.create_task(self._process([self._raw(record) for record in message.raw_message]))
+        self._in_hand.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._in_hand.discard(task)
+        self._room.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the consumer stops", exc_info=error)
+            self._fail(error)
 
     async def _process(self, batch: list[RawRecord]) -> None:
-        owning = self._owning
-        if owning is not None:
-            await asyncio.shield(owning)
-        ownership = self._ownership
+        ownership, positions = self._ownership, self.positions
         if ownership is None or any((raw.topic, raw.partition) not in ownership.starts for raw in batch):
             return  # taken away while it was on its way: the new owner reads it again
         if not await self._loop.process(batch, ownership):
             return
-        reached: dict[tuple[str, int], int] = {}
-        for raw in batch:
-            reached[raw.topic, raw.partition] = raw.offset + 1
-        offsets = {
-            TopicPartition(self._settings.prefixed(topic), partition): end for (topic, partition), end in reached.items()
-        }
+        positions.update({(raw.topic, raw.partition): raw.offset + 1 for raw in batch})
+        self._health.moved()
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit_soon())
+
+    async def _commit_soon(self) -> None:
+        """Commit once for all that is done in a moment; again while more is."""
+        try:
+            while self.positions != self._committed:
+                await asyncio.sleep(_COMMIT_S)
+                if not await self._commit():
+                    return
+        except Exception as error:
+            log.exception("the consumer stops")
+            self._fail(error)
+
+    async def _commit(self) -> bool:
+        """Commit what is done. False: somebody else owns it now."""
+        positions, committed = self.positions, self._committed
+        due = {place: end for place, end in positions.items() if committed.get(place) != end}
+        if not due:
+            return True
+        offsets = {TopicPartition(self._settings.prefixed(topic), number): end for (topic, number), end in due.items()}
         try:
             await retrying(lambda: self._consumer.commit(offsets), self._health.waiting)
         except OWNERSHIP_LOST as lost:
-            log.info("offsets were not committed, the new owner does the batch again: %r", lost)
-            return
-        self.positions.update(reached)
-        self._health.moved()
+            log.info("offsets were not committed, the new owner does them again: %r", lost)
+            return False
+        committed.update(due)
+        return True
 
     def _raw(self, record: Any) -> RawRecord:
         return RawRecord(
