@@ -39,6 +39,13 @@ class Settings:
     smtp_url: str = "smtp://127.0.0.1:1025"
     """`smtp://[user:password@]host:port` or `smtps://…`."""
     mail_from: str = "Recourse <no-reply@recourse.example>"
+    reply_domain: str = ""
+    """The domain whose mails are the product's own: what is answered comes back to it. By default that of `mail_from`."""
+    inbound_host: str = "127.0.0.1"
+    inbound_port: int = 0
+    """Where a gateway takes mails by SMTP, from the mail server in front of it; 0: it takes none."""
+    inbound_authserv: str = ""
+    """The name under which that server writes Authentication-Results; without it nobody's findings are believed."""
     mailsink_url: str = ""
     """The sandbox's mail server, asked for what arrived."""
     payments_url: str = ""

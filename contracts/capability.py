@@ -26,7 +26,7 @@ class Capability(Model):
     order_id: str
     role: Literal["buyer", "merchant"]
     case_id: str | None = None
-    """A merchant's button acts on this one case only."""
+    """A merchant's button, and the link of who reported by a form on a known order, reach this one case only."""
     expires_at: Moment | None = None
 
 

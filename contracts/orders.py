@@ -6,17 +6,21 @@ from pydantic import Field
 
 from contracts.actors import Actor
 from contracts.base import GivenMoment, Message, Model, Moment
+from contracts.desk import Desk
 from contracts.evidence import Evidence
 from contracts.money import Money
 from contracts.problems import Problem
+from contracts.texts import Code, Country, Email, Locale, Name
 
 __all__ = [
+    "AskClaim",
     "Buyer",
     "CheckInAsked",
     "CheckInReached",
     "CommandRefused",
     "CommandRepeated",
     "Contact",
+    "DeclareInsolvency",
     "Fact",
     "FactContent",
     "FactKind",
@@ -45,12 +49,6 @@ __all__ = [
     "SubmitReport",
 ]
 
-Text = Annotated[str, Field(min_length=1, max_length=10_000)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Code = Annotated[str, Field(min_length=1, max_length=100)]
-Email = Annotated[str, Field(pattern=r"^[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,189}$")]
-Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")]
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 Days = Annotated[int, Field(ge=1, le=3650, strict=True)]
 
 
@@ -93,6 +91,8 @@ class Merchant(MerchantProfile):
     merchant_id: str
     timezone: Code  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
     created_by: str
+    insolvent_at: Moment | None = None
+    """When the platform declared it insolvent (BP-25)."""
     version: int
 
 
@@ -164,6 +164,8 @@ class Order(OrderContent):
     merchant_locale: Locale
     merchant_country: Country | None = None
     """Where law differs by country, the merchant's counts."""
+    origin: Literal["registered", "reported"] = "registered"
+    """`reported`: known from its buyer's report alone, for the merchant to match (RD-03)."""
     registered_at: Moment
 
 
@@ -253,23 +255,51 @@ class PutMerchant(Message, kind="merchant.put"):
     actor: Actor
 
 
+class DeclareInsolvency(Message, kind="merchant.declare-insolvency"):
+    """From the platform: its protected buyers may claim from now on (BP-25); with `insolvent` false, not any more."""
+
+    merchant_id: str
+    insolvent: bool = True
+    actor: Actor
+
+
 class RegisterOrder(Message, kind="order.register"):
+    """`reported`: what a buyer's report says of an order that nobody has registered (RD-03). It has an identity of its own, so
+    that nobody takes an order number away from the merchant by reporting on it."""
+
     content: OrderContent
     facts: tuple[FactContent, ...] = ()
+    reported: bool = False
+    given: bool = False
+    """The actor is a partner that was given the merchant, as the gateway knows from its key; so too in the commands below."""
     actor: Actor
 
 
 class RecordFact(Message, kind="fact.record"):
     order_id: str
     content: FactContent
+    given: bool = False
     actor: Actor
 
 
 class SubmitReport(Message, kind="report.submit"):
     order_id: str
+    merchant_id: str | None = None
+    """Of the order, as the gateway knows it: what the report needs of its merchant is read with the batch."""
     content: ReportContent
     evidence: tuple[Evidence, ...] = ()
+    given: bool = False
     actor: Actor
+
+
+class AskClaim(Message, kind="claim.ask"):
+    """To the order that a claim came in on first: answer a later report of the same claim on another order (CP-03). Sent under
+    the later report's id, which it settles."""
+
+    order_id: str
+    programme: str
+    reason: str
+    external_id: str
 
 
 class CheckInReached(Message, kind="check-in.reached"):
@@ -283,7 +313,12 @@ class CheckInReached(Message, kind="check-in.reached"):
 
 
 class MerchantChanged(Message, kind="merchant.changed"):
+    """The whole merchant and its whole desk, as they are from now on. `href` names what the command was about, where that is a
+    part of the desk."""
+
     merchant: Merchant
+    desk: Desk = Desk()
+    href: str | None = None
 
 
 class OrderRegistered(Message, kind="order.registered"):

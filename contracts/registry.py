@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from contracts import cases, notices, orders, platform, topics
+from contracts import cases, desk, issue_rate, matrix, notices, orders, outages, platform, topics
 from contracts.base import Message
 from contracts.topics import Topic
 
@@ -19,9 +19,12 @@ class UnknownMessage(ValueError):
 CARRIES: dict[Topic, tuple[type[Message], ...]] = {
     topics.INTAKE_COMMANDS: (
         orders.PutMerchant,
+        desk.ChangeDesk,
         orders.RegisterOrder,
         orders.RecordFact,
         orders.SubmitReport,
+        orders.AskClaim,
+        orders.DeclareInsolvency,
         orders.CheckInReached,
     ),
     topics.INTAKE_EVENTS: (
@@ -54,7 +57,24 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
         orders.CommandRefused,
         orders.CommandRepeated,
     ),
-    topics.NOTIFICATIONS_COMMANDS: (notices.SendLink,),
+    topics.ESCALATION_COMMANDS: (
+        matrix.PutDecisionRule,
+        matrix.WithdrawDecisionRule,
+        matrix.RunBackTest,
+        issue_rate.AskIssueRate,
+        issue_rate.AppealIssueRate,
+        issue_rate.DecideAppeal,
+        outages.RecordOutage,
+    ),
+    topics.ESCALATION_EVENTS: (
+        matrix.DecisionRuleChanged,
+        matrix.BackTestPart,
+        matrix.BackTestDone,
+        issue_rate.IssueRateChanged,
+        orders.CommandRefused,
+        orders.CommandRepeated,
+    ),
+    topics.NOTIFICATIONS_COMMANDS: (notices.SendLink, notices.TellMerchant, notices.NoticeBounced),
     topics.NOTIFICATIONS_EVENTS: (notices.NoticeSent, notices.NoticeFailed),
     topics.GATEWAY_OUTCOMES: (platform.CommandSettled,),
     topics.PLATFORM_CLOCK: (platform.ClockTick,),

@@ -14,6 +14,7 @@ import typer
 import uvloop
 
 from chassis.settings import Settings, SettingsError
+from engine.programmes import ProgrammeError, Programmes
 from recourse.failing import failing_clearly
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,9 @@ def run(
     services: Annotated[list[Service], typer.Argument(help="The services to run in this process.")],
 ) -> None:
     """Run services against RECOURSE_KAFKA_BOOTSTRAP and RECOURSE_MONGO_URI until SIGTERM or Ctrl-C."""
-    with failing_clearly(SettingsError):
+    with failing_clearly(SettingsError, ProgrammeError):
         settings = Settings.from_environment()
+        Programmes.shipped_and(settings.programmes)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     chosen = list(dict.fromkeys(services))
     # One process loads the code of its own services only: importing all of them costs memory in each.

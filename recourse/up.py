@@ -17,6 +17,7 @@ import typer
 from chassis.kafka import ensure_topics
 from chassis.settings import Settings, SettingsError
 from contracts.base import parse_moment
+from contracts.mailboxes import reply_domain
 from deploy.local import Choice, Stack, StackError, start_stack
 from deploy.local.cache import locked
 from deploy.local.choice import BrokerKind
@@ -126,6 +127,7 @@ class Own:
         is taken."""
         names = [f"{name}.health" for name in service_names(instances)]
         names += [f"gateway-{number}.http" for number in range(1, instances + 1)]
+        names += [f"gateway-{number}.smtp" for number in range(1, instances + 1)]
         names += ["mailsink.smtp", "mailsink.http", "payments.http"] if sandbox else []
         if port is not None:
             if not is_free(port):
@@ -183,6 +185,11 @@ class Plan:
         """The name of a gateway's port."""
         return f"{gateway}.http" if self.instances > 1 else FIRST_GATEWAY
 
+    def inbound(self, gateway: str) -> str:
+        """Where a gateway takes mails: `host:port`."""
+        number = gateway.partition("-")[2] or "1"
+        return f"127.0.0.1:{self.own.ports[f'gateway-{number}.smtp']}"
+
     def url(self, port_name: str) -> str:
         return f"http://127.0.0.1:{self.own.ports[port_name]}"
 
@@ -206,6 +213,7 @@ class Plan:
         if service == Service.GATEWAY:
             values |= {
                 "HTTP_PORT": str(self.own.ports[self.http_port(name)]),
+                "INBOUND_PORT": self.inbound(name).rpartition(":")[2],
                 "PLATFORM_KEY": self.own.keys["platform"],
                 "PARTNER_KEY": self.own.keys["partner"],
             }
@@ -244,6 +252,9 @@ class Plan:
     def _mailsink(self) -> Kept:
         ports = self.own.ports
         options = ["--smtp-port", str(ports["mailsink.smtp"]), "--http-port", str(ports["mailsink.http"])]
+        settings = self.settings()
+        options += ["--own-domain", reply_domain(settings.reply_domain, settings.mail_from)]
+        options += [option for gateway in self.gateways for option in ("--inbound", self.inbound(gateway))]
         command = [sys.executable, "-P", "-m", "deploy.local.mailsink", *options, "--data", str(self.data / "mails")]
         launch = Launch("mailsink", command, cwd=self.data, log=self.data / "logs" / "mailsink.log")
         return Kept(launch, health=f"{self.url('mailsink.http')}/health")
@@ -261,7 +272,11 @@ class Plan:
                 "pid": pids[name],
                 "health": f"{self.url(f'{name}.health')}/health",
                 "metrics": f"{self.url(f'{name}.health')}/metrics",
-                **({"url": self.url(self.http_port(name))} if name in self.gateways else {}),
+                **(
+                    {"url": self.url(self.http_port(name)), "inbound_smtp": f"smtp://{self.inbound(name)}"}
+                    if name in self.gateways
+                    else {}
+                ),
             }
             for name in self.names
         }
@@ -270,6 +285,7 @@ class Plan:
             "kafka": self.stack.kafka_bootstrap,
             "mongo": self.stack.mongo_uri,
             "smtp": self.smtp_url,
+            "inbound_smtp": f"smtp://{self.inbound(self.gateways[0])}",
             "stack": {"broker": str(self.stack.broker), "store": str(self.stack.store)},
             "services": services,
             "keys": self.own.keys,

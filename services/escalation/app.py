@@ -1,11 +1,14 @@
-"""The escalation service: time. It tells intake and cases when a check-in, a reminder or a deadline is due."""
+"""The escalation service: time and attention. Deadlines and reminders, the decision matrix, issue rates, outages."""
 
 import asyncio
 from datetime import timedelta
 
 from chassis.service import open_runtime
 from chassis.settings import Settings
+from engine.programmes import Programmes
 from services.escalation.handlers import EscalationHandler
+from services.escalation.matrix import Matrix
+from services.escalation.rates import Rates
 from services.escalation.store import TimerStore
 from services.escalation.timers import GRACE, Timers
 
@@ -15,8 +18,9 @@ __all__ = ["serve"]
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises what the processing loop or the timers cannot go on from."""
     async with open_runtime(settings, "escalation") as runtime:
+        store = TimerStore(runtime.database)
         timers = Timers(
-            TimerStore(runtime.database),
+            store,
             runtime.publisher,
             runtime.clock,
             instance=settings.instance,
@@ -24,4 +28,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             waiting=runtime.health.waiting,
         )
         runtime.metrics.append(timers.metrics)
-        await runtime.run(EscalationHandler(timers), stop, background=(timers.watch_clock, timers.work))
+        programmes = Programmes.shipped_and(settings.programmes)
+        matrix = Matrix(runtime.database, programmes, settings.secret)
+        rates = Rates(runtime.database)
+        await matrix.create_indexes()
+        await rates.create_indexes()
+        handler = EscalationHandler(timers, store, matrix, rates, programmes)
+        await runtime.run(handler, stop, background=(timers.watch_clock, timers.work))

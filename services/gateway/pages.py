@@ -2,18 +2,15 @@
 
 The token in the path is the right to read and act, so nothing of it may leak: no referrer, no cache, no index, no script."""
 
-import base64
 import hashlib
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
 from babel.dates import format_date, format_datetime
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, get, post
 from litestar.params import FromPath
 from pydantic import BaseModel
@@ -21,13 +18,16 @@ from pydantic import BaseModel
 from contracts.base import parse_moment
 from contracts.ids import merchant_key
 from contracts.money import Money
+from contracts.orders import ReportContent, Standing
 from contracts.problems import Problem
 from engine.programmes import Programme, in_language
+from engine.protection import refusal_of
 from engine.views import money_text
 from services.gateway.answers import Answer, answer
 from services.gateway.context import Gateway, TheGateway
 from services.gateway.documented import documented
 from services.gateway.forms import FormField, fields_of, filled
+from services.gateway.page import HEADERS, html_answer, in_words, problem_of, rendered, words_of_error
 from services.gateway.principals import Principal, acts_until
 from services.gateway.problems import ProblemError, as_problem
 from services.gateway.projector import Body
@@ -45,21 +45,6 @@ __all__ = ["routes"]
 
 M = TypeVar("M", bound=BaseModel)
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_CSS = (_TEMPLATES / "page.css").read_text("utf-8")
-_CSS_HASH = base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()
-_ENVIRONMENT = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Robots-Tag": "noindex, nofollow",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_CSS_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-}
-_OFFERED = ("not_received", "no_refund", "other")
-_ENDING = "satisfied"
 _PUBLIC = documented(answers={200: "A page."}, public=True)
 _SENT = documented(content_type="multipart/form-data", answers={303: "Back to the page."}, public=True)
 
@@ -74,10 +59,10 @@ _SENT = documented(content_type="multipart/form-data", answers={303: "Back to th
 async def open_link(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[Any]:
     """In English or German, after the order's buyer or merchant."""
     try:
-        principal = gateway.principals.of_link(token)
-        return _html(200, await _page(request, gateway, principal, token))
+        principal = await gateway.principals.of_link(token)
+        return html_answer(200, await _page(request, gateway, principal, token))
     except Exception as error:
-        return _in_words(request, error)
+        return in_words(request, error)
 
 
 @get(
@@ -91,9 +76,9 @@ async def open_evidence(
 ) -> Response[Any]:
     """To be saved, never shown inside a page."""
     try:
-        return await content_of(gateway, gateway.principals.of_link(token), evidence_id)
+        return await content_of(gateway, await gateway.principals.of_link(token), evidence_id)
     except Exception as error:
-        return _in_words(request, error)
+        return in_words(request, error)
 
 
 @post("/l/{token:str}/reports", operation_id="reportByPage", summary="The report form of a page", opt=_SENT)
@@ -119,7 +104,8 @@ async def act_by_page(request: AnyRequest, gateway: TheGateway, token: FromPath[
         body = await gateway.case(principal, case_id)
         gateway.require_acting(principal, body)
         action = form.fields.get("action", "")
-        case = case_shown(body, case_id, gateway.reader(request, principal, body["order"]))
+        shop = await gateway.shop(principal, body["order"])
+        case = case_shown(body, case_id, gateway.reader(request, principal, body["order"], shop))
         schema = next((each["fields"] for each in case["allowed_actions"] if each["action"] == action), None)
         if schema is None:
             raise ProblemError(Problem.action_not_allowed(action, tuple(each["action"] for each in case["allowed_actions"])))
@@ -172,7 +158,7 @@ async def _sent(request: AnyRequest, gateway: Gateway, token: str, place: str, w
     """Do what a form asks, once, and lead back to the page; show it again with the reason where it was refused."""
     form = Upload()
     try:
-        principal = gateway.principals.of_link(token)
+        principal = await gateway.principals.of_link(token)
         form = await upload_of(request)
         digests = [hashlib.sha256(content).hexdigest() for _, _, content in form.files]
         content = orjson.dumps([form.fields, digests], option=orjson.OPT_SORT_KEYS)
@@ -184,50 +170,24 @@ async def _sent(request: AnyRequest, gateway: Gateway, token: str, place: str, w
         key = hashlib.sha256(content).hexdigest() if form.fields.get("nonce") else None
         given = await gateway.done_once(request, principal, content, once, key)
         if given.status >= 400:
-            raise ProblemError(_problem_of(given))
+            raise ProblemError(problem_of(given))
     except Exception as error:
         return await _refused(request, gateway, token, form, error)
     done = "on_its_way" if given.status == 202 else "done"
     anchor = f"#{place}" if place.startswith("cas_") else ""
-    return Response(b"", status_code=303, headers={**_HEADERS, "Location": f"/l/{token}?said={done}{anchor}"})
-
-
-def _problem_of(given: Answer) -> Problem:
-    body = orjson.loads(given.body)
-    known = {name: body[name] for name in ("type", "title", "status", "detail", "errors") if name in body}
-    return Problem.model_validate(known)
+    return Response(b"", status_code=303, headers={**HEADERS, "Location": f"/l/{token}?said={done}{anchor}"})
 
 
 async def _refused(request: AnyRequest, gateway: Gateway, token: str, form: Upload, error: Exception) -> Response[Any]:
     """The page again, with the reason and with what was filled in."""
     problem = as_problem(error).problem
     if problem.status in (401, 404):
-        return _in_words(request, error)
+        return in_words(request, error)
     try:
-        principal = gateway.principals.of_link(token)
-        return _html(problem.status, await _page(request, gateway, principal, token, form, problem))
+        principal = await gateway.principals.of_link(token)
+        return html_answer(problem.status, await _page(request, gateway, principal, token, form, problem))
     except Exception as again:
-        return _in_words(request, again)
-
-
-def _in_words(request: AnyRequest, error: Exception) -> Response[str]:
-    """A refusal as a page of its own."""
-    met = as_problem(error)
-    accepted = request.headers.get("accept-language", "en").split(",")[0]
-    w = words(accepted)
-    unknown = met.problem.status in (401, 404)
-    page = _ENVIRONMENT.get_template("words.html").render(
-        language=language_of(accepted),
-        css=_CSS,
-        title=w["unknown_link"] if unknown else met.problem.title,
-        text=w["unknown_link_text"] if unknown else met.problem.detail,
-    )
-    status = 404 if met.problem.status == 401 else met.problem.status
-    return Response(page, status_code=status, media_type="text/html", headers={**met.headers, **_HEADERS})
-
-
-def _html(status: int, page: str) -> Response[str]:
-    return Response(page, status_code=status, media_type="text/html", headers=_HEADERS)
+        return in_words(request, again)
 
 
 async def _page(
@@ -241,7 +201,8 @@ async def _page(
     """The page of a link. Raises what reading the order raises."""
     body = await gateway.order(principal, _order_of(principal))
     locale = locale_for(principal, body["order"])
-    reader = Reader(principal, gateway.clock.now(), language_of(locale), gateway.programmes)
+    shop = await gateway.shop(principal, body["order"])
+    reader = Reader(principal, gateway.clock.now(), language_of(locale), gateway.programmes, shop)
     order = order_shown(body, reader)
     w = words(locale)
     writer = _Writer(reader, w, ZoneInfo(body["order"]["timezone"]), form.fields if form else {})
@@ -254,23 +215,27 @@ async def _page(
         if case_id in body.get("reports", {})
     ]
     said = request.query_params.get("said", "")
-    return _ENVIRONMENT.get_template("link.html").render(
-        language=reader.locale,
-        css=_CSS,
-        w=w,
+    return rendered(
+        "link.html",
+        locale,
         token=token,
         role=principal.role,
         order=order,
-        placed=writer.day(order["placed_at"]),
-        amount=money_text(Money.model_validate(order["amount"]), reader.locale),
-        protection=writer.protection(order),
+        buyer_email=body["order"]["buyer"]["email"],
+        placed=None if principal.is_guest else writer.day(order["placed_at"]),
+        amount=None if principal.is_guest else money_text(Money.model_validate(order["amount"]), reader.locale),
+        protection=None if principal.is_guest else writer.protection(order),
         contact=(merchant or {}).get("body", {}).get("merchant", {}).get("service_contact"),
         cases=cases,
-        report=writer.report(body, order) if acting and principal.role == "buyer" else None,
+        report=writer.report(body, order, merchant) if acting and _may_report(principal) else None,
         expired=not acting,
         done=w[said] if said in ("done", "on_its_way") and wrong is None else "",
-        wrong=None if wrong is None else {"detail": wrong.detail, "errors": [writer.error(each) for each in wrong.errors]},
+        wrong=None if wrong is None else words_of_error(wrong),
     )
+
+
+def _may_report(principal: Principal) -> bool:
+    return principal.role == "buyer" and not principal.is_guest
 
 
 class _Writer:
@@ -290,10 +255,6 @@ class _Writer:
 
     def _local(self, moment: str) -> datetime:
         return parse_moment(moment).astimezone(self._zone)
-
-    def error(self, error: Any) -> str:
-        place = error.pointer.strip("/").replace("/", " ")
-        return f"{place}: {error.detail}" if place else error.detail
 
     def protection(self, order: Mapping[str, Any]) -> str:
         protection = order["protection"]
@@ -368,15 +329,19 @@ class _Writer:
             "files": evidence,
         }
 
-    def report(self, body: Body, order: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The form of BP-07: what can be reported now; None where nothing can."""
+    def report(self, body: Body, order: Mapping[str, Any], merchant: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """The form of BP-07 and OI-01: what can be reported now; None where nothing can."""
         programme = self._programme(order)
-        if programme is None or order["protection"]["state"] != "active":
+        if programme is None:
             return None
-        open_reasons = {case["reason"] for case in body["standing"]["open_cases"]}
-        offered = [reason for reason in _OFFERED if reason in programme.reasons and reason not in open_reasons]
-        if _ENDING in programme.reasons and not open_reasons:
-            offered.insert(0, _ENDING)
+        standing = Standing.model_validate(body["standing"])
+        insolvent = bool((merchant or {}).get("body", {}).get("merchant", {}).get("insolvent_at"))
+        offered = [
+            code
+            for code, reason in programme.reasons.items()
+            if "buyer" in reason.by
+            and refusal_of(ReportContent(reason=code), standing, self._reader.now, programme, insolvent) is None
+        ]
         if not offered:
             return None
         labels = tuple((reason, in_language(programme.reasons[reason].label, self._reader.locale)) for reason in offered)

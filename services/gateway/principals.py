@@ -16,7 +16,7 @@ from contracts.problems import Problem
 from engine.casefile import CLOSED
 from services.gateway.problems import ProblemError, link_expired, unauthorized
 from services.gateway.requests import AnyRequest
-from services.gateway.store import KEYS, PointReads
+from services.gateway.store import KEYS, REVOKED_LINKS, Document, PointReads
 
 __all__ = ["Principal", "Principals", "acts_until", "key_digest", "new_key", "require_acting"]
 
@@ -32,7 +32,7 @@ class Principal:
     role: Asking
     name: str
     merchants: frozenset[str] = frozenset()
-    """The shops of a merchant key."""
+    """The shops of a merchant key; those that a partner was given beside the ones that it created."""
     capability: Capability | None = None
     """Set for the bearer of a link."""
 
@@ -61,30 +61,45 @@ class Principal:
         if self.role not in roles:
             raise ProblemError(Problem.forbidden(f"This is for {' and '.join(roles)}, not for {self.role}."))
 
+    def was_given(self, merchant_id: str) -> bool:
+        """Whether it is a partner that looks after a merchant which it need not have created; intake is told so."""
+        return self.role == "partner" and merchant_id in self.merchants
+
+    def sees_merchant(self, merchant_id: str, owner: str | None) -> bool:
+        """Whether it may know this merchant; `owner` is who created it. A link shows an order, not its merchant."""
+        if self.capability is not None:
+            return False
+        match self.role:
+            case "platform":
+                return True
+            case "partner":
+                return owner == self.created_as or merchant_id in self.merchants
+            case _:
+                return merchant_id in self.merchants
+
     def sees_order(self, body: Mapping[str, Any], owner: str | None) -> bool:
         """Whether it may know this order; `owner` is who created the order's merchant."""
         order = body["order"]
         if self.capability is not None:
             return self.capability.order_id == order["order_id"]
-        match self.role:
-            case "platform":
-                return True
-            case "partner":
-                return owner == self.created_as
-            case _:
-                return order["merchant_id"] in self.merchants
+        return self.sees_merchant(order["merchant_id"], owner)
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether it came by a form that anybody can fill in: it sees its own case, and nothing of the order behind it."""
+        return self.role == "buyer" and self.capability is not None and self.capability.case_id is not None
 
     def sees_case(self, case_id: str) -> bool:
         """Whether it may know this case of an order that it sees: a merchant's button shows its one case."""
         return self.capability is None or self.capability.case_id in (None, case_id)
 
 
-def new_key(secret: str, cause: str) -> tuple[str, str]:
-    """(key id, key) of a new merchant key. Made from its cause, so that a repeated request shows the same key again without
-    anybody having kept it."""
-    material = hmac.new(secret.encode(), f"merchant-key\n{cause}".encode(), hashlib.sha256).hexdigest()
+def new_key(secret: str, cause: str, role: str = "merchant") -> tuple[str, str]:
+    """(key id, key) of a new key. Made from its cause, so that a repeated request shows the same key again without anybody
+    having kept it."""
+    material = hmac.new(secret.encode(), f"{role}-key\n{cause}".encode(), hashlib.sha256).hexdigest()
     key_id = hashlib.sha256(f"key\n{cause}".encode()).hexdigest()[:16]
-    return f"key_{key_id}", f"merchant_{material}"
+    return f"key_{key_id}", f"{role}_{material}"
 
 
 def key_digest(key: str) -> str:
@@ -118,20 +133,28 @@ class Principals:
             if hmac.compare_digest(key, given):
                 return principal
         if "." in token:
-            return self.of_link(token)
+            return await self.of_link(token)
         found = await self._reads.get(KEYS, key_digest(token))
         if found is None or found.get("revoked_at") is not None:
             raise unauthorized("This key is not known here or was revoked.")
-        merchants = frozenset(found["merchants"])
-        return Principal("merchant", f"merchant:{found['merchants'][0]}", merchants)
+        return _of_key(found)
 
-    def of_link(self, token: str) -> Principal:
-        """The principal of a link's token. Raises 401."""
+    async def of_link(self, token: str) -> Principal:
+        """The principal of a link's token. Raises 401, also for a link that was revoked, in whichever process."""
         try:
             capability = read(self._secret, token)
         except InvalidToken as invalid:
             raise unauthorized(str(invalid).capitalize() + ".") from None
+        if await self._reads.get(REVOKED_LINKS, capability.link_id) is not None:
+            raise unauthorized("This link was revoked; ask for a new one.")
         return Principal(capability.role, f"{capability.role}:{capability.link_id}", capability=capability)
+
+
+def _of_key(kept: Document) -> Principal:
+    """The principal of a key. The staff of one shop has the shop's name, whichever of its keys it uses."""
+    role, shops = kept.get("role") or "merchant", kept["merchants"]
+    name = shops[0] if role == "merchant" and len(shops) == 1 else kept["key_id"]
+    return Principal(role, f"{role}:{name}", frozenset(shops))
 
 
 def acts_until(capability: Capability, body: Mapping[str, Any]) -> datetime | None:

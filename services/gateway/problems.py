@@ -27,6 +27,7 @@ __all__ = [
     "reused_key",
     "running_key",
     "too_large",
+    "too_many",
     "unauthorized",
     "unavailable",
     "unreadable",
@@ -119,6 +120,14 @@ def running_key() -> ProblemError:
             detail="A request with this Idempotency-Key is being carried out. Send it again in a moment for its answer.",
         ),
         {"Retry-After": "1"},
+    )
+
+
+def too_many(detail: str, retry_after_s: int) -> ProblemError:
+    """429: more than one source may send."""
+    return ProblemError(
+        Problem(type="/problems/rate-limited", title="Too many requests", status=429, detail=detail),
+        {"Retry-After": str(retry_after_s)},
     )
 
 
@@ -256,12 +265,36 @@ EXPLAINED: Mapping[str, Explanation] = {
         "The merchant has an order of this number with other content; an order is registered once.",
         "Read the existing order. Send facts to add what happened since.",
     ),
+    "order-full": Explanation(
+        "This order takes no more of it",
+        409,
+        "An order keeps 50 cases, 200 facts and four megabytes of reports: more than anybody needs, and a bound all the same.",
+        "Go on in what is there: write in one of the cases.",
+    ),
     "report-refused": Explanation(
         "The report was refused",
         409,
         "No case was opened. `refusal` says why: not_protected, protection_ended, protection_expired, already_open (write in "
         "the open case), reason_unknown or merchant_not_insolvent.",
         "See `detail` for what is possible instead.",
+    ),
+    "in-use": Explanation(
+        "It is still needed",
+        409,
+        "Other resources name this one; `used_by` lists them.",
+        "Change or delete those first.",
+    ),
+    "list-full": Explanation(
+        "The list is full",
+        409,
+        "A list under a merchant holds 200 items, all its lists together 512 KiB.",
+        "Delete what is no longer needed.",
+    ),
+    "too-many-rules": Explanation(
+        "There are too many decision rules",
+        409,
+        "Every new case is held against every rule, so their number and size are bounded.",
+        "Withdraw rules that are no longer needed, or put more into one.",
     ),
     "request-running": Explanation(
         "The first request is still running",
@@ -274,6 +307,12 @@ EXPLAINED: Mapping[str, Explanation] = {
         409,
         "The sandbox's clock is later already than the time asked for.",
         "Read it with GET /v1/sandbox/clock and ask for a later time.",
+    ),
+    "item-ended": Explanation(
+        "This mail was dealt with",
+        409,
+        "Another agent has put the mail into a case or set it aside, or is doing so.",
+        "Read the item again.",
     ),
     "version-mismatch": Explanation(
         "The resource has changed",

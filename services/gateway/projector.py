@@ -9,6 +9,8 @@ from chassis.store import Append
 from contracts.base import Message
 from contracts.cases import CaseEvent, CaseMoved, CaseOpened, MessageDraft, MessagePosted, NoticeRecorded
 from contracts.envelope import Envelope
+from contracts.issue_rate import IssueRateChanged
+from contracts.matrix import BackTestDone, BackTestPart, DecisionRule, DecisionRuleChanged
 from contracts.orders import (
     CheckInAsked,
     CommandRefused,
@@ -24,14 +26,15 @@ from contracts.platform import CommandSettled
 from contracts.topics import GATEWAY_OUTCOMES, READS, Topic
 from engine.casefile import CaseFile
 from engine.decide import evolve
-from services.gateway.store import COMMANDS, HISTORY, KEPT_S, MERCHANTS, MESSAGES, ORDERS, wall_clock
+from services.gateway.store import BACK_TESTS, COMMANDS, HISTORY, KEPT_S, MERCHANTS, MESSAGES, ORDERS, PLATFORM, wall_clock
 
 __all__ = ["Body", "Projector", "file_of"]
 
 Body = dict[str, Any]
 """Of an order: {order, facts, standing} from intake; {file, reports, cases, turns, states, search, reported_at} once something
-was reported. Of a merchant: {merchant}. JSON values; a new body for each change."""
+was reported. Of a merchant: {merchant, desk}. Of the platform's tables: {rules}. JSON values; a new body for each change."""
 
+_COLLECTIONS = {"ord_": ORDERS, "mer:": MERCHANTS, "plt:": PLATFORM}
 _EVERYBODY = ["buyer", "merchant", "platform"]
 
 
@@ -49,12 +52,13 @@ class Projector:
     gapless: frozenset[str] = frozenset({"intake", "cases"})
     ignored: frozenset[str] = frozenset()
 
-    def __init__(self, now: Callable[[], datetime] = wall_clock) -> None:
-        """`now` is real time: outcomes are forgotten by it."""
+    def __init__(self, now: Callable[[], datetime] = wall_clock, arrived: Callable[[], int] = lambda: 0) -> None:
+        """`now` is real time: outcomes are forgotten by it. `arrived`: mails that are not yet where they belong."""
         self._now = now
+        self._arrived = arrived
 
     def collection_of(self, key: str) -> str | None:
-        return ORDERS if key.startswith("ord_") else MERCHANTS if key.startswith("mer:") else None
+        return next((collection for prefix, collection in _COLLECTIONS.items() if key.startswith(prefix)), None)
 
     def load(self, body: Body | None) -> Body:
         return {} if body is None else body
@@ -74,6 +78,7 @@ class Projector:
             appends += _kept(message, envelope)
         else:
             state = _with_order_event(state, message)
+            appends += _tried(message, self._now() + timedelta(seconds=KEPT_S))
         emissions: tuple[Emission, ...] = ()
         if envelope.command_id is not None and (envelope.settles or isinstance(message, CommandRefused | CommandRepeated)):
             outcome = self._outcome(envelope, envelope.command_id)
@@ -93,7 +98,7 @@ class Projector:
         """Nothing is kept in memory."""
 
     def pending(self) -> Mapping[str, int]:
-        return {}
+        return {"mails": self._arrived()}
 
     def _outcome(self, envelope: Envelope, command_id: str) -> dict[str, Any]:
         message = envelope.message
@@ -110,7 +115,7 @@ class Projector:
             case CommandRepeated():
                 outcome["href"] = message.href
             case MerchantChanged():
-                outcome["href"] = f"/v1/merchants/{message.merchant.merchant_id}"
+                outcome["href"] = message.href or f"/v1/merchants/{message.merchant.merchant_id}"
             case ReportAccepted():
                 outcome |= {"href": f"/v1/orders/{envelope.key}", "report_id": message.report.report_id}
             case FactRecorded():
@@ -121,6 +126,12 @@ class Projector:
                     "report_id": message.report.report_id,
                     "case_id": message.case_id,
                 }
+            case DecisionRuleChanged():
+                outcome["href"] = f"/v1/decision-rules/{message.rule.rule_id}"
+            case IssueRateChanged():
+                outcome["href"] = f"/v1/merchants/{message.rate.merchant_id}/issue-rate"
+            case BackTestDone():
+                outcome["href"] = f"/v1/decision-rules/back-tests/{message.back_test_id}"
             case OrderChanged():
                 outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
             case CaseEvent():
@@ -135,7 +146,12 @@ class Projector:
 def _with_order_event(state: Body, message: Message) -> Body:
     match message:
         case MerchantChanged():
-            return {"merchant": message.merchant.model_dump(mode="json")}
+            merchant = message.merchant.model_dump(mode="json")
+            return {**state, "merchant": merchant, "desk": message.desk.model_dump(mode="json")}
+        case IssueRateChanged():
+            return {**state, "issue_rate": message.rate.model_dump(mode="json")}
+        case DecisionRuleChanged():
+            return {**state, "rules": _with_rule(state.get("rules", {}), message.rule)}
         case OrderRegistered():
             return {
                 **state,
@@ -150,6 +166,24 @@ def _with_order_event(state: Body, message: Message) -> Body:
             return {**state, "standing": _json(message.standing)}
         case _:
             return state
+
+
+def _with_rule(rules: Mapping[str, list[Body]], rule: DecisionRule) -> dict[str, list[Body]]:
+    """Every version of every rule, with one that is new or was withdrawn."""
+    others = [known for known in rules.get(rule.rule_id, []) if known["version"] != rule.version]
+    return {**rules, rule.rule_id: [*others, rule.model_dump(mode="json")]}
+
+
+def _tried(message: Message, forget_at: datetime) -> list[Append]:
+    """A back-test's result and the parts of its decisions."""
+    match message:
+        case BackTestPart():
+            kept = {"_id": f"{message.back_test_id}:{message.number}", **message.model_dump(include={"decisions"}, mode="json")}
+        case BackTestDone():
+            kept = {"_id": message.back_test_id, **message.model_dump(include={"tried", "result", "parts"}, mode="json")}
+        case _:
+            return []
+    return [Append(BACK_TESTS, {**kept, "forget_at": forget_at})]
 
 
 def _json(standing: Standing) -> dict[str, Any]:
@@ -185,8 +219,8 @@ def _with_case_event(state: Body, event: CaseEvent) -> Body:
 def _searched(order: Mapping[str, Any]) -> list[str]:
     """What a case is found by: the words of order number, buyer's e-mail and buyer's name, in lower case."""
     buyer = order["buyer"]
-    words = {order["order_number"].lower(), buyer["email"].lower(), *(buyer.get("name") or "").lower().split()}
-    return sorted(words)
+    number = order["order_number"].lower()
+    return sorted({number, *number.split(), buyer["email"].lower(), *(buyer.get("name") or "").lower().split()})
 
 
 def _kept(event: CaseEvent, envelope: Envelope) -> list[Append]:

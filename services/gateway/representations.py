@@ -7,13 +7,23 @@ from typing import Any
 
 from contracts.base import format_moment
 from contracts.orders import Fact, Order, Standing
-from engine.casefile import CaseFile, balance, ledger_of
+from engine.attention import assignee_of
+from engine.casefile import Case, CaseFile, balance, ledger_of
 from engine.decide import at_time
 from engine.programmes import Programmes
 from engine.protection import protection_now
-from engine.views import allowed_actions, explained_deadlines, label, outcome_label, refund_status
+from engine.views import (
+    allowed_actions,
+    evidence_checklist,
+    explained_deadlines,
+    label,
+    outcome_label,
+    refund_status,
+    unanswered,
+)
 from services.gateway.principals import Principal, acts_until
 from services.gateway.projector import Body, file_of
+from services.gateway.shops import Shop
 
 __all__ = [
     "Reader",
@@ -34,6 +44,8 @@ class Reader:
     now: datetime
     locale: str
     programmes: Programmes
+    shop: Shop | None = None
+    """The merchant's, for whom it concerns and where cases are shown."""
 
 
 def locale_for(principal: Principal, order: Mapping[str, Any]) -> str:
@@ -69,7 +81,9 @@ def _version(body: Body) -> int:
 
 
 def order_shown(body: Body, reader: Reader) -> dict[str, Any]:
-    """An order with its protection at this moment, its payout, its ledger and its cases."""
+    """An order with its protection at this moment, its payout, its ledger and its cases; for a guest, whose it is alone."""
+    if reader.principal.is_guest:
+        return _order_for_guest(body, reader)
     order = Order.model_validate(body["order"])
     standing = Standing.model_validate(body["standing"])
     file = file_of(body)
@@ -108,6 +122,21 @@ def order_shown(body: Body, reader: Reader) -> dict[str, Any]:
     }
 
 
+def _order_for_guest(body: Body, reader: Reader) -> dict[str, Any]:
+    """What its reporter knows of an order anyway (RD-03)."""
+    order = body["order"]
+    cases = [case_id for case_id in body["standing"]["cases"] if reader.principal.sees_case(case_id)]
+    return {
+        **{name: order[name] for name in ("order_id", "merchant_id", "merchant_name", "order_number")},
+        "cases": cases,
+        "version": _version(body),
+        "_links": {
+            "self": {"href": f"/v1/orders/{order['order_id']}"},
+            "cases": [{"href": f"/v1/cases/{case_id}"} for case_id in cases],
+        },
+    }
+
+
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     cause = {name: entry[name] for name in ("case_id", "decision_id", "fact_id") if entry[name] is not None}
     kept = {name: value for name, value in _present(entry).items() if name not in cause}
@@ -139,11 +168,24 @@ def _case_parts(body: Body, file: CaseFile, case_id: str, reader: Reader) -> dic
         "version": case.version,
         "outcome": case.outcome,
     }
+    if assignee := _assignee(body, case, reader):
+        shown["assignee"] = assignee
     if case.closed_at is not None:
         shown["closed_at"] = format_moment(case.closed_at)
+    if case.decided_by is not None:
+        shown["decided_by"] = case.decided_by.model_dump()
     if case.outcome is not None:
         shown["outcome_label"] = outcome_label(programme, case.outcome, reader.locale)
     return shown
+
+
+def _assignee(body: Body, case: Case, reader: Reader) -> dict[str, Any] | None:
+    """Who looks after a case now (RD-08, 09); None where no rule says, and for whom it does not concern."""
+    if reader.shop is None:
+        return None
+    shop, channel = reader.shop, body["order"]["channel"]
+    found = assignee_of(shop.desk, shop.timezone, reader.now, case.policy.programme, case.reason, channel)
+    return None if found is None else _present(found.model_dump())
 
 
 def _links(case_id: str, order_id: str) -> dict[str, Any]:
@@ -169,8 +211,9 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
     refund = refund_status(file, case_id).model_dump(mode="json")
     principal = reader.principal
     until = None if principal.capability is None else acts_until(principal.capability, body)
+    labels = reader.shop.labels if reader.shop is not None and principal.role == "merchant" else ()
     actions = (
-        allowed_actions(file, case_id, principal.role, reader.now, reader.programmes, reader.locale)
+        allowed_actions(file, case_id, principal.role, reader.now, reader.programmes, reader.locale, labels)
         if until is None or reader.now < until
         else ()
     )
@@ -179,6 +222,7 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
         "text": report["text"],
         "lines": report["lines"],
         "wish": report["wish"],
+        **_present({name: report.get(name) for name in ("contact", "external_id", "amount", "answer_by")}),
         "evidence": report["evidence"],
         "facts": _facts(body),
         "refund": refund,
@@ -189,11 +233,24 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
         "allowed_actions": [{**action.model_dump(mode="json"), "href": f"/v1/cases/{case_id}/actions"} for action in actions],
         "_links": _links(case_id, body["order"]["order_id"]),
     }
+    if unanswered(case):
+        shown["unanswered"] = True
+    checklist = evidence_checklist(file, case_id, reader.programmes, reader.locale) if principal.reads_as != "buyer" else ()
+    if checklist:
+        shown["evidence_checklist"] = [item.model_dump(mode="json") for item in checklist]
     if case.answer is not None:
         shown["answer"] = _present(case.answer.model_dump(mode="json"))
     if case.proposal is not None:
         shown["proposal"] = case.proposal.model_dump(mode="json")
-    return shown
+    return _for_guest(shown) if principal.is_guest else shown
+
+
+def _for_guest(shown: dict[str, Any]) -> dict[str, Any]:
+    """The case without what its reporter did not say about the order (RD-03)."""
+    hidden = ("order_date", "order_amount", "facts")
+    kept = {name: value for name, value in shown.items() if name not in hidden}
+    refund = {name: value for name, value in shown["refund"].items() if name != "refundable"}
+    return {**kept, "buyer": {"email": shown["buyer"]["email"]}, "refund": refund}
 
 
 def message_shown(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,13 +261,14 @@ def message_shown(message: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def entry_shown(entry: Mapping[str, Any], party: str) -> dict[str, Any]:
-    """An entry of a case's history. Whom its data is not for gets the digest alone: the chain can be followed, not read."""
+def entry_shown(entry: Mapping[str, Any], principal: Principal) -> dict[str, Any]:
+    """An entry of a case's history. Whom its data is not for gets the digest alone: the chain can be followed, not read. The
+    opening of a case has the whole order."""
     shown = {
         name: entry[name]
         for name in ("sequence", "order_sequence", "type", "at", "actor", "data_digest", "previous_hash", "hash")
     }
-    if party in entry["visible_to"]:
+    if principal.reads_as in entry["visible_to"] and not (principal.is_guest and entry["type"] == "case.opened"):
         shown |= {"data": entry["data"], "salt": entry["salt"], "version": entry["version"]}
     else:
         shown["redacted"] = True

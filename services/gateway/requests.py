@@ -36,7 +36,7 @@ JSON_LIMIT = 1024 * 1024
 """The most bytes of a JSON body."""
 MERCHANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,99}")
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
-_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
+_ETAG = re.compile(r'"(\d{1,18})"')  # a weak one equals nothing: RFC 9110 compares strongly here
 _LONGEST_WAIT_S = 30
 _WAIT_S = 5.0
 

@@ -3,6 +3,7 @@
 from typing import Literal, TypeVar
 
 from contracts.base import Model, Moment
+from contracts.desk import Desk
 from contracts.orders import Fact, Merchant, Order, Report, Standing
 from contracts.problems import Problem
 
@@ -63,9 +64,11 @@ class OrderFile(Model):
 
 
 class MerchantFile(Model):
-    """A merchant with the latest commands that changed it: an older one that comes again must not undo a newer one."""
+    """A merchant with its desk and the latest commands that changed it: an older one that comes again must not undo a newer
+    one."""
 
     merchant: Merchant
+    desk: Desk = Desk()
     commands: tuple[str, ...] = ()
 
 

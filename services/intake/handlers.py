@@ -1,22 +1,35 @@
 """What intake does with each record: orders and merchants, reports from every route, and how cases end."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append, Database
 from contracts.cases import CaseEvent
+from contracts.desk import ChangeDesk
 from contracts.ids import merchant_key
-from contracts.orders import CheckInReached, CommandRefused, Merchant, PutMerchant, RecordFact, RegisterOrder, SubmitReport
+from contracts.orders import (
+    AskClaim,
+    CheckInReached,
+    CommandRefused,
+    DeclareInsolvency,
+    PutMerchant,
+    RecordFact,
+    RegisterOrder,
+    SubmitReport,
+)
 from contracts.topics import READS, Topic
 from engine.programmes import Programmes
 from services.intake.answers import refused
+from services.intake.context import Context
+from services.intake.desk import change_desk
 from services.intake.documents import MerchantFile, OrderFile, RefusedCommand, State, remember
-from services.intake.merchants import put_merchant
+from services.intake.merchants import declare_insolvency, put_merchant
 from services.intake.orders import ask_check_in, follow_case, record_fact, register_order, registered
-from services.intake.reports import submit_report
-from services.intake.store import MERCHANTS, ORDERS, merchants_among
+from services.intake.reports import answer_claim, claim_wanted, submit_report
+from services.intake.store import MERCHANTS, ORDERS, hold_claims, merchants_among, orders_among
 
 __all__ = ["IntakeHandler"]
 
@@ -50,19 +63,48 @@ class IntakeHandler:
             raise ValueError("what was never registered has no document")
         return state.model_dump(mode="json")
 
-    async def prepare(self, batch: Sequence[Inbound]) -> Mapping[str, Merchant]:
-        """The merchants of the orders to register, as this service's own store has them: who was told that a merchant is put
-        can register its orders."""
-        messages = (inbound.envelope.message for inbound in batch)
-        wanted = {message.content.merchant_id for message in messages if isinstance(message, RegisterOrder)}
-        return await merchants_among(self._database, wanted)
+    async def prepare(self, batch: Sequence[Inbound]) -> Context:
+        """The merchants of the orders to register and of the reports, as this service's own store has them: who was told that
+        a merchant is put can register its orders. And who holds the claims among the reports."""
+        wanted: set[str] = set()
+        claims: list[Inbound] = []
+        for inbound in batch:
+            message = inbound.envelope.message
+            if isinstance(message, RegisterOrder):
+                wanted.add(message.content.merchant_id)
+            elif isinstance(message, SubmitReport):
+                if message.merchant_id is not None:
+                    wanted.add(message.merchant_id)
+                if message.content.external_id is not None:
+                    claims.append(inbound)
+        context = Context(merchants=await merchants_among(self._database, wanted))
+        return replace(context, claims=await self._claims(claims, context)) if claims else context
 
-    def apply(self, state: State, inbound: Inbound, context: Mapping[str, Merchant]) -> Step[State]:
+    async def _claims(self, claims: Sequence[Inbound], context: Context) -> Mapping[str, str]:
+        """Where each claim came in first. Orders are decided apart from each other, maybe by two processes at once: who has
+        inserted the claim's document first has it. What is wrong in itself does not get to hold one."""
+        files = await orders_among(self._database, {inbound.envelope.key for inbound in claims})
+        wanted: dict[str, str] = {}
+        for inbound in claims:
+            message, file = inbound.envelope.message, files.get(inbound.envelope.key)
+            if file is not None and isinstance(message, SubmitReport):
+                claim = claim_wanted(file, inbound, message, self._programmes, context)
+                if claim is not None:
+                    wanted.setdefault(claim, inbound.envelope.key)
+        return await hold_claims(self._database, wanted)
+
+    def apply(self, state: State, inbound: Inbound, context: Context) -> Step[State]:
         message = inbound.envelope.message
-        if isinstance(message, PutMerchant):
+        if isinstance(message, PutMerchant | DeclareInsolvency):
             if isinstance(state, OrderFile):
                 raise TypeError(f"{inbound.envelope.key} is the key of an order")
+            if isinstance(message, DeclareInsolvency):
+                return declare_insolvency(state, inbound, message)
             return put_merchant(state, inbound, message, self._programmes.known())
+        if isinstance(message, ChangeDesk):
+            if isinstance(state, OrderFile):
+                raise TypeError(f"{inbound.envelope.key} is the key of an order")
+            return change_desk(state, inbound, message, self._programmes)
         if isinstance(state, MerchantFile):
             raise TypeError(f"{inbound.envelope.key} is the key of a merchant")
         return self._apply_to_order(state, inbound, context)
@@ -73,11 +115,11 @@ class IntakeHandler:
             raise TypeError("only what is told of an order follows from its document")
         return registered(state, command_id, at)
 
-    def _apply_to_order(self, file: OrderFile | None, inbound: Inbound, merchants: Mapping[str, Merchant]) -> Step[State]:
+    def _apply_to_order(self, file: OrderFile | None, inbound: Inbound, context: Context) -> Step[State]:
         message = inbound.envelope.message
         match message:
             case RegisterOrder():
-                return register_order(file, inbound, message, merchants, self._programmes)
+                return register_order(file, inbound, message, context.merchants, self._programmes)
             case CheckInReached():
                 return ask_check_in(file, inbound, message)
             case CaseEvent():
@@ -86,8 +128,10 @@ class IntakeHandler:
                 return _refused_before(file, inbound) or _keeping_refusal(record_fact(file, inbound, message), inbound)
             case SubmitReport():
                 return _refused_before(file, inbound) or _keeping_refusal(
-                    submit_report(file, inbound, message, self._programmes), inbound
+                    submit_report(file, inbound, message, self._programmes, context), inbound
                 )
+            case AskClaim():
+                return answer_claim(file, inbound, message)
             case _:
                 return Step(file)
 

@@ -6,19 +6,19 @@ from urllib.parse import quote
 from zoneinfo import available_timezones
 
 from chassis.handler import Inbound, Step
-from contracts.orders import Merchant, MerchantChanged, MerchantProfile, PutMerchant
+from contracts.orders import DeclareInsolvency, Merchant, MerchantChanged, MerchantProfile, PutMerchant
 from contracts.problems import FieldError, Problem
 from engine.calendar import zone_of
 from services.intake.answers import may_see, refused, repeated, settled, wrong
 from services.intake.documents import MerchantFile, State, remember
 
-__all__ = ["put_merchant"]
+__all__ = ["declare_insolvency", "put_merchant"]
 
 _OF_THE_PLATFORM = ("certified_at", "seal_live_at")
 
 
 def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMerchant, known: Collection[str]) -> Step[State]:
-    """Replace a merchant's profile; `known` are the names of all programmes.
+    """Replace a merchant's profile, which leaves its desk as it is; `known` are the names of all programmes.
 
     403 for who is neither partner nor platform, and for a partner that sets what only the platform sets (BP-02); 404 for a
     partner that did not create the merchant; 422 for an unknown programme, zone or country."""
@@ -48,20 +48,35 @@ def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMercha
             "timezone": timezone,
             "merchant_id": command.merchant_id,
             "created_by": actor.id if file is None else file.merchant.created_by,
+            "insolvent_at": None if file is None else file.merchant.insolvent_at,
             "version": 1 if file is None else file.merchant.version,
         }
     )
     if file is None:
-        return Step(MerchantFile(merchant=merchant, commands=(envelope.id,)), (settled(envelope, _changed(merchant)),))
+        new = MerchantFile(merchant=merchant, commands=(envelope.id,))
+        return Step(new, (settled(envelope, MerchantChanged(merchant=merchant)),))
     if merchant == file.merchant:
         return Step(file, (repeated(envelope, _href(command.merchant_id)),))
     merchant = merchant.model_copy(update={"version": file.merchant.version + 1})
-    after = MerchantFile(merchant=merchant, commands=remember(file.commands, envelope.id))
-    return Step(after, (settled(envelope, _changed(merchant)),))
+    after = file.model_copy(update={"merchant": merchant, "commands": remember(file.commands, envelope.id)})
+    return Step(after, (settled(envelope, MerchantChanged(merchant=merchant, desk=file.desk)),))
 
 
-def _changed(merchant: Merchant) -> MerchantChanged:
-    return MerchantChanged(merchant=merchant)
+def declare_insolvency(file: MerchantFile | None, inbound: Inbound, command: DeclareInsolvency) -> Step[State]:
+    """Let the merchant's protected buyers claim, or take that back (BP-25). 403 for who is not the platform, 404 for a merchant
+    that is not there."""
+    envelope = inbound.envelope
+    if command.actor.role != "platform":
+        return Step(file, (refused(envelope, Problem.forbidden("Insolvency is declared by the platform.")),))
+    if file is None:
+        return Step(file, (refused(envelope, Problem.not_found("merchant")),))
+    merchant = file.merchant
+    if envelope.id in file.commands or command.insolvent == (merchant.insolvent_at is not None):
+        return Step(file, (repeated(envelope, _href(merchant.merchant_id)),))
+    declared = {"insolvent_at": envelope.time if command.insolvent else None, "version": merchant.version + 1}
+    merchant = merchant.model_copy(update=declared)
+    after = file.model_copy(update={"merchant": merchant, "commands": remember(file.commands, envelope.id)})
+    return Step(after, (settled(envelope, MerchantChanged(merchant=merchant, desk=file.desk)),))
 
 
 def _href(merchant_id: str) -> str:

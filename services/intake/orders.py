@@ -6,7 +6,7 @@ from datetime import datetime
 from chassis.handler import Emission, Inbound, Step
 from contracts.actors import Actor
 from contracts.cases import CaseEvent, Change
-from contracts.ids import child_id, order_id_of
+from contracts.ids import child_id, order_id_of, reported_order_id
 from contracts.money import Money
 from contracts.orders import (
     CheckInAsked,
@@ -30,11 +30,13 @@ from contracts.topics import INTAKE_EVENTS
 from engine.casefile import CLOSED, entries_of_fact, ledger_of
 from engine.programmes import Programme, Programmes
 from engine.protection import eligibility, standing_with
-from services.intake.answers import may_see, refused, repeated, settled, wrong
+from services.intake.answers import may_see, order_full, refused, repeated, settled, wrong
 from services.intake.documents import OrderFile, State
 
 __all__ = ["ask_check_in", "follow_case", "record_fact", "register_order", "registered"]
 
+MOST_FACTS = 200
+"""Facts of one order: parcels and part refunds by the dozen fit, a feed that never ends does not."""
 _NOT_HELD = Payout(held=False)
 _CONTENT = tuple(name for name in OrderContent.model_fields if name != "programme")
 _FACT_CONTENT = tuple(FactContent.model_fields)
@@ -47,23 +49,27 @@ def register_order(
     merchants: Mapping[str, Merchant],
     programmes: Programmes,
 ) -> Step[State]:
-    """Register an order under the identity of merchant and order number (BP-02, 04, 05).
+    """Register an order under the identity of merchant and order number (BP-02, 04, 05), or, reported by its buyer alone, of
+    merchant, number and address (RD-03).
 
     The same content again is the same order, other content is 409. 403 for who is neither partner nor platform; 422 for a
     merchant that is unknown or not the caller's, a programme that it does not offer, and money that does not fit."""
     envelope = inbound.envelope
     content = command.content
-    if command.actor.role not in ("partner", "platform"):
+    if command.reported:
+        if file is not None:  # whatever a later report says of it
+            return Step(file, (repeated(envelope, file.href),))
+    elif command.actor.role not in ("partner", "platform"):
         return Step(file, (refused(envelope, Problem.forbidden("Orders are registered by a partner or the platform.")),))
-    if file is not None and may_see(command.actor, file.partner):
+    if file is not None and may_see(command.actor, file.partner, command.given):
         if _same(file, command):
             return Step(file, (repeated(envelope, file.href),))
         return Step(file, (refused(envelope, _order_exists(file)),))
     merchant = merchants.get(content.merchant_id)
-    if merchant is None or not may_see(command.actor, merchant.created_by):
+    if merchant is None or not may_see(command.actor, merchant.created_by, command.given):
         unknown = wrong("/merchant_id", f"There is no merchant {content.merchant_id} that you may use; PUT it first.")
         return Step(file, (refused(envelope, Problem.invalid_input(unknown)),))
-    if envelope.key != order_id_of(content.merchant_id, content.order_number):
+    if envelope.key != _identity(command):
         raise LookupError(f"{envelope.key} is not the id of order {content.order_number} of {content.merchant_id}")
     programme = _programme(content, merchant, programmes)
     errors = list(_misfits(command))
@@ -80,6 +86,8 @@ def register_order(
             "timezone": merchant.timezone,
             "merchant_name": merchant.name,
             "merchant_locale": merchant.locale,
+            "merchant_country": merchant.country,
+            "origin": "reported" if command.reported else "registered",
             "registered_at": envelope.time,
         }
     )
@@ -99,6 +107,13 @@ def register_order(
     return Step(after, registered(after, envelope.id, envelope.time), recallable=True)
 
 
+def _identity(command: RegisterOrder) -> str:
+    content = command.content
+    if command.reported:
+        return reported_order_id(content.merchant_id, content.order_number, content.buyer.email)
+    return order_id_of(content.merchant_id, content.order_number)
+
+
 def registered(file: OrderFile, command_id: str, at: datetime) -> tuple[Emission, ...]:
     """What is told of an order that was just registered; nothing but the order itself is needed to say it again."""
     event = OrderRegistered.model_construct(order=file.order, facts=file.facts, standing=file.standing)
@@ -111,7 +126,7 @@ def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -
     404 for an order that is not there or not the caller's, 403 for a buyer, 422 for a refund without an amount or in
     another currency."""
     envelope = inbound.envelope
-    if file is None or not may_see(command.actor, file.partner):
+    if file is None or not may_see(command.actor, file.partner, command.given):
         return Step(file, (refused(envelope, Problem.not_found("order")),))
     if command.actor.role == "buyer":
         return Step(file, (refused(envelope, Problem.forbidden("Facts come from the partner, merchant or platform.")),))
@@ -122,6 +137,8 @@ def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -
         return Step(file, (repeated(envelope, file.href),))
     if errors := list(_fact_misfits(content, order.amount, "")):
         return Step(file, (refused(envelope, Problem.invalid_input(*errors)),))
+    if len(file.facts) >= MOST_FACTS:
+        return Step(file, (refused(envelope, order_full(f"An order keeps {MOST_FACTS} facts.")),))
     standing = file.standing.model_copy(update={"version": file.standing.version + 1})
     after = file.model_copy(update={"facts": (*file.facts, fact), "standing": standing})
     return Step(after, (settled(envelope, FactRecorded(order_id=order.order_id, fact=fact, standing=standing)),))

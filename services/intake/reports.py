@@ -1,32 +1,53 @@
 """Reports: what a buyer submits, refused with a reason or accepted in one write with all that follows for the order."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from dataclasses import replace
 
-from chassis.handler import Inbound, Step
+from chassis.handler import Emission, Inbound, Step
 from contracts.actors import Actor
 from contracts.evidence import Evidence
 from contracts.ids import case_id_of, child_id, order_of
-from contracts.orders import OpenCase, Order, OrderLine, Report, ReportAccepted, ReportContent, Standing, SubmitReport
+from contracts.orders import (
+    AskClaim,
+    CommandRefused,
+    CommandRepeated,
+    Merchant,
+    OpenCase,
+    Order,
+    OrderLine,
+    Report,
+    ReportAccepted,
+    ReportContent,
+    Standing,
+    SubmitReport,
+)
 from contracts.problems import FieldError, Problem
-from engine.programmes import Programme, Programmes
+from contracts.topics import INTAKE_COMMANDS
+from engine.programmes import Programme, Programmes, Reason
 from engine.protection import refusal_of, standing_with
-from services.intake.answers import may_see, refused, repeated, settled, told, wrong
+from services.intake.answers import may_see, order_full, refused, repeated, settled, told, wrong
+from services.intake.context import Context, claim_id
 from services.intake.documents import CaseSpan, OrderFile, State
 
-__all__ = ["submit_report"]
+__all__ = ["answer_claim", "claim_wanted", "submit_report"]
 
 _OF_CLAIMS = ("amount", "answer_by", "external_id")
+_MOST_CASES = 50
+_MOST_REPORTED = 4 * 1024 * 1024
+"""Bytes of the reports of one order: they stand in its document, which a store bounds at 16 MiB."""
 
 
-def submit_report(file: OrderFile | None, inbound: Inbound, command: SubmitReport, programmes: Programmes) -> Step[State]:
+def submit_report(
+    file: OrderFile | None, inbound: Inbound, command: SubmitReport, programmes: Programmes, context: Context
+) -> Step[State]:
     """Accept a report: it is kept, a case is opened, the protection extended and the payout held, in one write (BP-07, 26);
     `satisfied` ends the protection instead. Cases completes the command where a case opens.
 
-    404 for an order that is not there or not the caller's, 403 for a merchant, 422 for an unknown programme or line,
-    409 with the refusal of the engine. The same command, or a claim with the same external id, is the same report."""
+    404 for an order that is not there or not the caller's, 403 for a merchant and for whom the reason is not, 422 for an
+    unknown programme or line, 409 with the refusal of the engine or where the order has too many. The same command, or a claim
+    with the same external id at this merchant, is the same report (CP-03)."""
     envelope = inbound.envelope
-    if file is None or not may_see(command.actor, file.partner):
+    if file is None or not may_see(command.actor, file.partner, command.given):
         return Step(file, (refused(envelope, Problem.not_found("order")),))
     if command.actor.role == "merchant":
         return Step(file, (refused(envelope, Problem.forbidden("A merchant does not report on its own orders.")),))
@@ -37,31 +58,86 @@ def submit_report(file: OrderFile | None, inbound: Inbound, command: SubmitRepor
     for known in file.reports:
         if known.report_id == report_id or _same_claim(known, content, name):
             return Step(file, (repeated(envelope, _href(file, known.report_id)),))
-    programme = _programme(name, file, envelope.time, programmes)
-    errors = list(_misfits(order, command))
+    merchant = context.merchants.get(order.merchant_id)
+    programme = _programme(name, file, merchant, inbound, programmes, context)
+    errors = list(_misfits(order, command, inbound))
     if isinstance(programme, FieldError):
         return Step(file, (refused(envelope, Problem.invalid_input(programme, *errors)),))
     if errors:
         return Step(file, (refused(envelope, Problem.invalid_input(*errors)),))
-    refusal = refusal_of(content, file.standing, envelope.time, programme)
-    if refusal is not None:
-        return Step(file, (refused(envelope, Problem.report_refused(*refusal)),))
+    reason = programme.reason(content.reason)
+    if reason is not None and command.actor.role not in reason.by:
+        detail = f"{content.reason} is reported by {' or '.join(reason.by)}, not by {command.actor.role}."
+        return Step(file, (refused(envelope, Problem.forbidden(detail)),))
+    insolvent = merchant is not None and merchant.insolvent_at is not None
+    refusal = refusal_of(content, file.standing, envelope.time, programme, merchant_insolvent=insolvent)
+    if refusal is not None or reason is None:
+        return Step(file, (refused(envelope, Problem.report_refused(*(refusal or ("reason_unknown", "")))),))
+    if len(file.cases) >= _MOST_CASES or sum(len(known.model_dump_json()) for known in file.reports) > _MOST_REPORTED:
+        return Step(file, (refused(envelope, order_full(f"An order keeps {_MOST_CASES} cases; write in one of them.")),))
+    if content.external_id is not None:
+        claim = claim_id(order.merchant_id, name, content.reason, content.external_id)
+        holder = context.claims.get(claim)
+        if holder is None:  # it was wrong in itself a moment ago, when the claims of this batch were looked for
+            return Step(file, (refused(envelope, Problem.not_found("order")),))
+        if holder != order.order_id:
+            return Step(file, (_asking(inbound, holder, name, content.reason, content.external_id),))
     report = Report.model_validate(
         {
             **content.__dict__,
             "report_id": report_id,
             "programme": name,
             "evidence": command.evidence,
-            "actor": _reporter(command.actor),
+            "actor": _reporter(command.actor, reason),
             "at": envelope.time,
         }
     )
-    if not programme.reasons[report.reason].opens_case:
-        return _satisfied(file, inbound, report)
-    return _opened(file, inbound, report)
+    if not reason.opens_case:
+        return _satisfied(file, inbound, report, programme)
+    return _opened(file, inbound, report, programme)
 
 
-def _opened(file: OrderFile, inbound: Inbound, report: Report) -> Step[State]:
+def claim_wanted(
+    file: OrderFile, inbound: Inbound, command: SubmitReport, programmes: Programmes, context: Context
+) -> str | None:
+    """The claim that a report brings, where nothing but another case or the claim itself may stand in its way; None: it is
+    refused whatever becomes of others, or known on this order."""
+    content = command.content
+    if content.external_id is None:
+        return None
+    order = file.order
+    claim = claim_id(order.merchant_id, content.programme or order.programme, content.reason, content.external_id)
+    as_holder = replace(context, claims={claim: order.order_id})
+    for emission in submit_report(file, inbound, command, programmes, as_holder).emissions:
+        match emission.message:
+            case CommandRefused(problem=problem) if problem.type != "/problems/report-refused":
+                return None
+            case CommandRepeated():
+                return None
+            case _:
+                pass
+    return claim
+
+
+def _asking(inbound: Inbound, holder: str, programme: str, reason: str, external_id: str) -> Emission:
+    """Have the order that holds a claim answer in our place: its own report of it is decided before."""
+    ask = AskClaim(order_id=holder, programme=programme, reason=reason, external_id=external_id)
+    envelope = inbound.envelope
+    return Emission(INTAKE_COMMANDS, ask, envelope.time, sequenced=False, key=holder, id=envelope.id)
+
+
+def answer_claim(file: OrderFile | None, inbound: Inbound, command: AskClaim) -> Step[State]:
+    """Name the case of a claim that came in again on another order; 409 where it was refused here."""
+    if file is None:
+        raise LookupError(f"{command.order_id} holds a claim and was never registered")
+    for known in file.reports:
+        if (known.programme, known.reason, known.external_id) == (command.programme, command.reason, command.external_id):
+            return Step(file, (repeated(inbound.envelope, _href(file, known.report_id)),))
+    detail = f"{command.external_id} was reported on {command.order_id} first and refused there; report it there again."
+    return Step(file, (refused(inbound.envelope, Problem.report_refused("already_open", detail)),))
+
+
+def _opened(file: OrderFile, inbound: Inbound, report: Report, programme: Programme) -> Step[State]:
     case = CaseSpan(
         case_id=case_id_of(file.order.order_id, len(file.cases) + 1),
         report_id=report.report_id,
@@ -78,25 +154,33 @@ def _opened(file: OrderFile, inbound: Inbound, report: Report) -> Step[State]:
             "standing": standing.model_copy(update={"version": file.standing.version + 1}),
         }
     )
-    return Step(after, (told(inbound.envelope, _accepted(after, report, case.case_id)),))
+    return Step(after, (told(inbound.envelope, _accepted(after, report, case.case_id, programme)),))
 
 
-def _satisfied(file: OrderFile, inbound: Inbound, report: Report) -> Step[State]:
+def _satisfied(file: OrderFile, inbound: Inbound, report: Report, programme: Programme) -> Step[State]:
     protection = file.standing.protection.model_copy(update={"state": "ended", "reason": "satisfied"})
     standing: Standing = file.standing.model_copy(update={"protection": protection, "version": file.standing.version + 1})
     after = file.model_copy(update={"reports": (*file.reports, report), "standing": standing})
-    return Step(after, (settled(inbound.envelope, _accepted(after, report, None)),))
+    return Step(after, (settled(inbound.envelope, _accepted(after, report, None, programme)),))
 
 
-def _accepted(file: OrderFile, report: Report, case_id: str | None) -> ReportAccepted:
-    return ReportAccepted(report=report, case_id=case_id, order=file.order, facts=file.facts, standing=file.standing)
+def _accepted(file: OrderFile, report: Report, case_id: str | None, programme: Programme) -> ReportAccepted:
+    return ReportAccepted(
+        report=report,
+        case_id=case_id,
+        policy_version=programme.version,
+        order=file.order,
+        facts=file.facts,
+        standing=file.standing,
+    )
 
 
-def _reporter(actor: Actor) -> Actor:
-    """A partner or the platform reports in the buyer's name; that it was they is kept."""
-    if actor.role in ("partner", "platform") and actor.acts_for is None:
-        return actor.model_copy(update={"acts_for": "buyer"})
-    return actor
+def _reporter(actor: Actor, reason: Reason) -> Actor:
+    """A partner or the platform reports in the buyer's name, and that it was they is kept; what no buyer reports is in nobody
+    else's name."""
+    if actor.role not in ("partner", "platform"):
+        return actor
+    return actor.model_copy(update={"acts_for": "buyer" if "buyer" in reason.by else None})
 
 
 def _same_claim(known: Report, content: ReportContent, programme: str) -> bool:
@@ -114,16 +198,22 @@ def _href(file: OrderFile, report_id: str) -> str:
     return file.href
 
 
-def _programme(name: str, file: OrderFile, at: datetime, programmes: Programmes) -> Programme | FieldError:
-    if name not in file.programmes:
-        return wrong("/programme", f"The order's merchant does not offer {name}; use {', '.join(file.programmes)}.")
+def _programme(
+    name: str, file: OrderFile, merchant: Merchant | None, inbound: Inbound, programmes: Programmes, context: Context
+) -> Programme | FieldError:
+    """What the merchant offered when the order was registered, or offers now, in the version in force for it (BP-24)."""
+    offered = dict.fromkeys((*file.programmes, *(merchant.programmes if merchant is not None else ())))
+    if name not in offered:
+        return wrong("/programme", f"The order's merchant does not offer {name}; use {', '.join(offered)}.")
     try:
-        return programmes.in_force(name, at)
+        return programmes.in_force(
+            name, inbound.envelope.time, context.rollouts, file.order.merchant_id, file.order.merchant_locale
+        )
     except KeyError:
         return wrong("/programme", f"{name} is not in force yet; use another programme.")
 
 
-def _misfits(order: Order, command: SubmitReport) -> Iterator[FieldError]:
+def _misfits(order: Order, command: SubmitReport, inbound: Inbound) -> Iterator[FieldError]:
     content = command.content
     yield from _line_misfits(order.lines, content)
     yield from _evidence_misfits(order.order_id, command.evidence)
@@ -131,6 +221,8 @@ def _misfits(order: Order, command: SubmitReport) -> Iterator[FieldError]:
         for field in _OF_CLAIMS:
             if getattr(content, field) is not None:
                 yield wrong(f"/{field}", "Only a partner's claim has this; leave it out.")
+    if content.answer_by is not None and content.answer_by <= inbound.envelope.time:
+        yield wrong("/answer_by", "This moment has passed; give the one by which an answer is still taken, or leave it out.")
     if content.amount is not None:
         if content.amount.currency != order.amount.currency:
             yield wrong("/amount", f"The order is in {order.amount.currency}; give the amount in it.")

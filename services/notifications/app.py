@@ -16,7 +16,7 @@ __all__ = ["serve"]
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises ValueError where the mail server's address or the sender cannot be read."""
-    server, sender = SmtpServer.of(settings.smtp_url), Sender.of(settings.mail_from)
+    server, sender = SmtpServer.of(settings.smtp_url), Sender.of(settings.mail_from, settings.reply_domain)
     async with open_runtime(settings, "notifications") as runtime:
         store = NoticeStore(runtime.database)
         await store.create_indexes()

@@ -2,14 +2,16 @@
 
 import asyncio
 import hashlib
+import re
 from typing import Any
 from urllib.parse import quote
 
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from contracts.actors import Actor, Party
 from contracts.base import format_moment
-from contracts.ids import child_id
+from contracts.ids import child_id, order_of
 from contracts.problems import FieldError, Problem
 from services.gateway.answers import Answer, answer, response_of
 from services.gateway.context import Caller, Gateway, TheGateway
@@ -21,8 +23,9 @@ from services.gateway.requests import AnyRequest, known_id
 from services.gateway.store import EVIDENCE, MESSAGES, Document
 from services.gateway.uploads import Upload, media_type_of_bytes, safe_name, upload_of
 
-__all__ = ["content_of", "keep", "readable", "routes"]
+__all__ = ["content_of", "keep", "put_file", "readable", "routes"]
 
+_KIND = re.compile(r"[a-z][a-z0-9_-]{0,49}", re.ASCII)
 _AT_ONCE = asyncio.Semaphore(6)
 """Uploads read at the same time: each may hold its file in memory."""
 
@@ -34,29 +37,33 @@ _AT_ONCE = asyncio.Semaphore(6)
     opt=documented(
         content_type="multipart/form-data",
         answers={
-            201: "{evidence_id, order_id, sha256, size, media_type, name, visible_to}",
+            201: "{evidence_id, order_id, sha256, size, media_type, name, kind?, visible_to}",
             413: "more than 10 MiB",
             415: "none of PDF, JPEG, PNG, GIF and WebP",
         },
     ),
 )
 async def upload_evidence(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
-    """Name its id in a report, action or message afterwards; until then only its own side and the platform see it."""
+    """Name its id in a report, action or message afterwards; until then only its own side and the platform see it. `kind` says
+    what it proves, in the words of the case's checklist."""
     async with _AT_ONCE:
-        order_id, name, content = _form(await upload_of(request))
-        same = b"\n".join((order_id.encode(), name.encode(), hashlib.sha256(content).digest()))
+        order_id, name, content, kind = _form(await upload_of(request))
+        same = b"\n".join((order_id.encode(), name.encode(), hashlib.sha256(content).digest(), (kind or "").encode()))
 
         async def work(command_id: str) -> Answer:
-            kept = await keep(gateway, principal, order_id, name, content, command_id)
+            kept = await keep(gateway, principal, order_id, name, content, command_id, kind=kind)
             return answer(201, await _shown(gateway, kept), Location=f"/v1/evidence/{kept['_id']}")
 
         return await gateway.once(request, principal, same, work)
 
 
-def _form(upload: Upload) -> tuple[str, str, bytes]:
-    """The order's id, the file's name and bytes. Raises 422 with a pointer for each part that is missing or not known."""
+def _form(upload: Upload) -> tuple[str, str, bytes, str | None]:
+    """The order's id, the file's name and bytes, and its kind. Raises 422 with a pointer for each part that is missing or not
+    known."""
     errors = [
-        FieldError(pointer=f"/{name}", detail="there is no such field here") for name in upload.fields if name != "order_id"
+        FieldError(pointer=f"/{name}", detail="there is no such field here")
+        for name in upload.fields
+        if name not in ("order_id", "kind")
     ]
     errors += [
         FieldError(pointer=f"/{name}", detail="there is no such file here") for name, _, _ in upload.files if name != "file"
@@ -66,13 +73,23 @@ def _form(upload: Upload) -> tuple[str, str, bytes]:
     files = [file for file in upload.files if file[0] == "file"]
     if len(files) != 1:
         errors.append(FieldError(pointer="/file", detail="send one file, with its name"))
+    kind = upload.fields.get("kind")
+    if kind is not None and not _KIND.fullmatch(kind):
+        errors.append(FieldError(pointer="/kind", detail="a short code such as proof_of_delivery"))
     if errors:
         raise ProblemError(Problem.invalid_input(*errors))
-    return upload.fields["order_id"], safe_name(files[0][1]), files[0][2]
+    return upload.fields["order_id"], safe_name(files[0][1]), files[0][2], kind
 
 
 async def keep(
-    gateway: Gateway, principal: Principal, order_id: str, name: str, content: bytes, command_id: str, number: int = 0
+    gateway: Gateway,
+    principal: Principal,
+    order_id: str,
+    name: str,
+    content: bytes,
+    command_id: str,
+    number: int = 0,
+    kind: str | None = None,
 ) -> Document:
     """Keep a file of an order. Its bytes are there before anybody can name it. Raises 404, 403, 415, 422."""
     try:
@@ -85,15 +102,30 @@ async def keep(
     if media_type is None:
         raise unsupported("The file is none of PDF, JPEG, PNG, GIF and WebP; what counts are its bytes, not its name.")
     evidence_id = child_id("evd", order_id, command_id, str(number))
+    return await put_file(gateway, principal.actor(), principal.reads_as, evidence_id, name, content, media_type, kind)
+
+
+async def put_file(
+    gateway: Gateway,
+    actor: Actor,
+    uploaded_as: Party,
+    evidence_id: str,
+    name: str,
+    content: bytes,
+    media_type: str,
+    kind: str | None = None,
+) -> Document:
+    """Keep a file that was checked, from whichever way it came. Again, it is the same file."""
     document: Document = {
         "_id": evidence_id,
-        "order_id": order_id,
+        "order_id": order_of(evidence_id),
         "sha256": hashlib.sha256(content).hexdigest(),
         "size": len(content),
         "media_type": media_type,
         "name": name,
-        "uploaded_by": principal.actor().model_dump(mode="json"),
-        "uploaded_as": principal.reads_as,
+        **({"kind": kind} if kind else {}),
+        "uploaded_by": actor.model_dump(mode="json"),
+        "uploaded_as": uploaded_as,
         "at": format_moment(gateway.clock.now()),
     }
     await gateway.objects.put(evidence_id, content)
@@ -101,11 +133,15 @@ async def keep(
     return document
 
 
-async def _readers(gateway: Gateway, kept: Document, body: Body | None) -> list[str]:
-    """Who sees a file: its own side and the platform; with a report everybody; with a message whoever reads that."""
+async def _readers(gateway: Gateway, kept: Document, body: Body | None, only: Principal | None = None) -> list[str]:
+    """Who sees a file: its own side and the platform; with a report everybody; with a message whoever reads that. With `only`,
+    as far as its bearer's link reaches: of one case, what it says and what was uploaded with this very link."""
     evidence_id = kept["_id"]
     readers = {kept["uploaded_as"], "platform"}
     reports: dict[str, Any] = (body or {}).get("reports", {})
+    if only is not None and only.capability is not None and only.capability.case_id is not None:
+        reports = {case_id: report for case_id, report in reports.items() if only.sees_case(case_id)}
+        readers = {kept["uploaded_as"]} if kept["uploaded_by"]["id"] == only.name else set[str]()
     if any(each["evidence_id"] == evidence_id for report in reports.values() for each in report["evidence"]):
         return ["buyer", "merchant", "platform"]
     if reports:
@@ -120,6 +156,7 @@ async def _shown(gateway: Gateway, kept: Document, body: Body | None = None) -> 
     return {
         "evidence_id": kept["_id"],
         **{name: kept[name] for name in names},
+        **({"kind": kept["kind"]} if kept.get("kind") else {}),
         "visible_to": await _readers(gateway, kept, body),
         "_links": {
             "self": {"href": f"/v1/evidence/{kept['_id']}"},
@@ -140,10 +177,9 @@ async def readable(gateway: Gateway, principal: Principal, evidence_id: str) -> 
         body = await gateway.order(principal, kept["order_id"])
     except ProblemError:
         raise nothing from None
-    shown = await _shown(gateway, kept, body)
-    if principal.reads_as not in shown["visible_to"]:
+    if principal.reads_as not in await _readers(gateway, kept, body, principal):
         raise nothing
-    return shown
+    return await _shown(gateway, kept, body)
 
 
 @get(

@@ -43,7 +43,7 @@ async def list_history(request: AnyRequest, gateway: TheGateway, principal: Call
             raise wrong_query(("as_of", "a time such as 2019-07-15T00:00:00Z")) from None
     found = await gateway.database[HISTORY].find(wanted).sort([("sequence", 1)]).limit(limit + 1).to_list(None)
     more = cursor([found[limit - 1]["sequence"]]) if len(found) > limit else None
-    return response_of(listed([entry_shown(entry, principal.reads_as) for entry in found[:limit]], more))
+    return response_of(listed([entry_shown(entry, principal) for entry in found[:limit]], more))
 
 
 routes = (list_history,)

@@ -1,12 +1,14 @@
 """Reports: what a buyer submits, or a partner or agent for it (BP-07, 08)."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from litestar import Response, post
 from litestar.params import FromPath
 from pydantic import Field
 
-from contracts.orders import ReportContent, SubmitReport
+from contracts.ids import order_of
+from contracts.orders import CommandRepeated, ReportContent, SubmitReport
 from contracts.problems import Problem
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer
@@ -18,7 +20,7 @@ from services.gateway.projector import Body
 from services.gateway.representations import order_shown
 from services.gateway.requests import AnyRequest, json_body, known_id, parsed, preference
 
-__all__ = ["ReportRequest", "routes", "submit"]
+__all__ = ["ReportRequest", "Reported", "report", "routes", "submit"]
 
 EvidenceIds = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=50)]
 
@@ -59,26 +61,55 @@ async def submit(
     request: AnyRequest, gateway: Gateway, principal: Principal, order_id: str, wanted: ReportRequest, command_id: str
 ) -> Answer:
     """Have a report accepted or refused, and answer when its case is open."""
+    done = await report(request, gateway, principal, order_id, wanted, command_id)
+    shown = {
+        "report_id": done.report_id,
+        **({"case_id": done.case_id} if done.case_id is not None else {}),
+        "order": order_shown(done.body, gateway.reader(request, principal, done.body["order"])),
+    }
+    return answer(200 if done.repeated else 201, shown, Location=done.href)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """An accepted report, or one that was accepted before; `body` is the read document of its order."""
+
+    report_id: str | None
+    case_id: str | None
+    href: str
+    repeated: bool
+    body: Body
+
+
+async def report(
+    request: AnyRequest, gateway: Gateway, principal: Principal, order_id: str, wanted: ReportRequest, command_id: str
+) -> Reported:
+    """Have a report accepted or refused; there when its case is open. Raises the problem of a refusal."""
     body = await gateway.order(principal, order_id)
     if principal.role == "merchant":
         raise ProblemError(Problem.forbidden("A merchant does not report on its own orders."))
+    if principal.is_guest:
+        raise ProblemError(Problem.forbidden("This link is for its one case; report through the shop's form."))
     gateway.require_acting(principal, body)
     evidence = await gateway.evidence(principal, order_id, wanted.evidence)
-    command = SubmitReport(order_id=order_id, content=wanted, evidence=evidence, actor=principal.actor(for_buyer=True))
+    command = SubmitReport(
+        order_id=order_id,
+        merchant_id=body["order"]["merchant_id"],
+        content=wanted,
+        evidence=evidence,
+        given=principal.was_given(body["order"]["merchant_id"]),
+        actor=principal.actor(for_buyer=True),
+    )
     outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
     case_id = outcome.get("case_id") or (outcome["href"].rpartition("/")[2] if "/cases/" in outcome["href"] else None)
 
     def opened(body: Body) -> bool:
         return case_id is None or (case_id in body["standing"]["cases"] and case_id in body.get("reports", {}))
 
-    body = await gateway.seen(order_id, opened)
+    # A claim that came in before may have done so on another order of the merchant (CP-03).
+    body = await gateway.seen(order_id if case_id is None else order_of(case_id), opened)
     report_id = outcome.get("report_id") or body.get("reports", {}).get(case_id, {}).get("report_id")
-    shown = {
-        "report_id": report_id,
-        **({"case_id": case_id} if case_id is not None else {}),
-        "order": order_shown(body, gateway.reader(request, principal, body["order"])),
-    }
-    return answer(200 if outcome["kind"] == "command.repeated" else 201, shown, Location=outcome["href"])
+    return Reported(report_id, case_id, outcome["href"], outcome["kind"] == CommandRepeated.kind, body)
 
 
 routes = (submit_report,)

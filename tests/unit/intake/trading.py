@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,8 +28,10 @@ from contracts.orders import (
 )
 from contracts.problems import Problem
 from engine.programmes import Programmes
+from services.intake.context import Context
 from services.intake.documents import MerchantFile, OrderFile, State
 from services.intake.handlers import IntakeHandler
+from services.intake.reports import claim_wanted
 
 PLACED = datetime(2024, 1, 10, 9, 30, tzinfo=UTC)
 PARTNER = Actor(role="partner", id="partner-1")
@@ -97,6 +99,8 @@ class Trade:
     now: datetime = PLACED
     told: list[Emission] = field(default_factory=list)
     key: str = ORDER_ID
+    claims: dict[str, str] = field(default_factory=dict)
+    """Who holds which claim; orders of the same merchant share it."""
 
     def __post_init__(self) -> None:
         self._handler = IntakeHandler(None, Programmes.shipped())  # pyright: ignore[reportArgumentType]
@@ -112,12 +116,22 @@ class Trade:
         sent = Envelope(id=id_ or str(uuid.uuid4()), message=message, **given)
         record = encode(sent)
         inbound = Inbound(decode(record.value, record.headers), "intake.commands", 0, len(self.told))
-        step = self._handler.apply(self.state, inbound, self.merchants)
+        step = self._handler.apply(self.state, inbound, self._context(inbound))
         if step.state is not None:
             assert self._handler.load(self._handler.dump(step.state)) == step.state
         self.state = step.state
         self.told += step.emissions
         return list(step.emissions)
+
+    def _context(self, inbound: Inbound) -> Context:
+        """As `prepare` reads it from the store."""
+        context = Context(merchants=self.merchants)
+        message = inbound.envelope.message
+        if isinstance(message, SubmitReport) and isinstance(self.state, OrderFile):
+            claim = claim_wanted(self.state, inbound, message, Programmes.shipped(), context)
+            if claim is not None:
+                self.claims.setdefault(claim, self.key)
+        return replace(context, claims=self.claims)
 
     def ask(self, message: Message, **envelope: Any) -> Message:
         """The one message that answers."""

@@ -1,0 +1,147 @@
+"""The plain page of a merchant's universal form: no JavaScript, no account (RD-01 to 03)."""
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from litestar import Response, get, post
+from litestar.params import FromPath
+
+from contracts.problems import Problem
+from engine.programmes import in_language
+from services.gateway.answers import Answer
+from services.gateway.context import Gateway, TheGateway
+from services.gateway.documented import documented
+from services.gateway.forms import FormField
+from services.gateway.page import html_answer, in_words, problem_of, rendered, words_of_error
+from services.gateway.problems import ProblemError, as_problem
+from services.gateway.requests import AnyRequest, parsed
+from services.gateway.resources.form_reports import (
+    PROGRAMME,
+    FormReport,
+    OpenForm,
+    currency_of,
+    form_of,
+    given_by,
+    limited,
+    report_by_form,
+)
+from services.gateway.uploads import Upload, upload_of
+from services.gateway.wording import language_of, words
+
+__all__ = ["routes"]
+
+
+@get(
+    "/f/{token:str}",
+    operation_id="openForm",
+    summary="The page of a merchant's form",
+    media_type="text/html",
+    opt=documented(answers={200: "A page."}, public=True),
+)
+async def open_form(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[Any]:
+    """In English or German, as the form or its merchant has it."""
+    try:
+        form = await form_of(gateway, token)
+        return html_answer(200, _page(gateway, form, token))
+    except Exception as error:
+        return in_words(request, error)
+
+
+@post(
+    "/f/{token:str}",
+    operation_id="sendForm",
+    summary="The filled form of a merchant",
+    opt=documented(content_type="multipart/form-data", answers={303: "To the page of the new case."}, public=True),
+)
+async def send_form(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[Any]:
+    """The same report as POST /v1/forms/{token}/reports; leads to the page of its case, which can be kept."""
+    upload = Upload()
+    form: OpenForm | None = None
+    try:
+        form = await form_of(gateway, token)
+        limited(form)
+        upload = await upload_of(request)
+        raw = orjson.dumps(given_by(upload, form))
+        digests = [hashlib.sha256(content).hexdigest() for _, _, content in upload.files]
+        nonce = upload.fields.get("nonce", "")
+        sent = form
+
+        async def work(command_id: str) -> Answer:
+            return await report_by_form(request, gateway, sent, parsed(FormReport, raw), upload, command_id)
+
+        # Sent twice it is one report; gone back to and changed it is another.
+        content = orjson.dumps([raw.decode(), digests, nonce])
+        key = hashlib.sha256(content).hexdigest() if nonce else None
+        given = await gateway.done_once(request, form.principal, content, work, key)
+        if given.status >= 400:
+            raise ProblemError(problem_of(given))
+    except Exception as error:
+        met = as_problem(error)
+        if form is None or met.problem.status == 404:
+            return in_words(request, error)
+        page = _page(gateway, form, token, upload.fields, met.problem)
+        return html_answer(met.problem.status, page, met.headers)
+    if given.status == 202:
+        w = words(_locale(form))
+        text = rendered("words.html", _locale(form), title=w["on_its_way_title"], text=w["form_on_its_way"])
+        return html_answer(202, text)
+    link = orjson.loads(given.body)["link"]["token"]
+    return html_answer(303, "", {"Location": f"/l/{link}?said=done"})
+
+
+def _locale(form: OpenForm) -> str:
+    return form.form.locale or form.merchant["locale"]
+
+
+def _page(
+    gateway: Gateway,
+    form: OpenForm,
+    token: str,
+    given: Mapping[str, str] | None = None,
+    wrong: Problem | None = None,
+) -> str:
+    """The form with what was filled in before."""
+    locale, merchant = _locale(form), form.merchant
+    w = words(locale)
+    return rendered(
+        "form.html",
+        locale,
+        title=w["form_title"].replace("{shop}", merchant["name"]),
+        token=token,
+        nonce=str(uuid.uuid4()),
+        fields=list(_fields(gateway, form, w, given or {})),
+        contact=merchant["service_contact"],
+        policy=merchant.get("return_policy_url"),
+        wrong=None if wrong is None else words_of_error(wrong),
+    )
+
+
+def _fields(gateway: Gateway, form: OpenForm, w: Mapping[str, str], given: Mapping[str, str]) -> list[FormField]:
+    programme = gateway.programmes.in_force(PROGRAMME, gateway.clock.now())
+    language = language_of(_locale(form))
+    reasons = tuple(
+        (code, in_language(reason.label, language))
+        for code, reason in programme.reasons.items()
+        if "buyer" in reason.by and reason.opens_case
+    )
+
+    def field(name: str, kind: str, label: str, required: bool = False, **more: Any) -> FormField:
+        return FormField(name, kind, label, required, given.get(name, ""), **more)
+
+    return [
+        field("order_number", "text", w["order_number"], True),
+        field("order_date", "date", w["order_date"]),
+        field("amount", "amount", f"{w['paid']}, {w['optional']}", currency=currency_of(form.merchant)),
+        field("reason", "choice", w["what_about"], True, choices=reasons),
+        field("text", "long", w["your_words"], True),
+        field("wish", "text", w["wish"]),
+        FormField("file", "files", w["documents"], False),
+        field("email", "email", w["email"], True),
+        field("phone", "tel", w["phone"]),
+    ]
+
+
+routes = (open_form, send_form)
