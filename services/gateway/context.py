@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +20,14 @@ from services.gateway.answers import Answer, response_of
 from services.gateway.commands import Commands, Promised
 from services.gateway.idempotency import Idempotency, Work
 from services.gateway.objects import Objects
+from services.gateway.outages import Outages
 from services.gateway.principals import Principal, Principals, require_acting
 from services.gateway.problems import ProblemError, unavailable
 from services.gateway.projector import Body
 from services.gateway.representations import Reader, locale_for
 from services.gateway.requests import AnyRequest, idempotency_key, known_id, locale_of
 from services.gateway.sandbox import SandboxControl
+from services.gateway.shops import Shop, shop_of
 from services.gateway.store import EVIDENCE, MERCHANTS, ORDERS, Document, PointReads
 
 __all__ = ["Caller", "Gateway", "TheGateway", "evidence_of"]
@@ -48,6 +50,7 @@ class Gateway:
     idempotency: Idempotency
     commands: Commands
     objects: Objects
+    outages: Outages
     sandbox: SandboxControl | None
     _owners: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
@@ -68,17 +71,15 @@ class Gateway:
         return owner
 
     async def merchant(self, principal: Principal, merchant_id: str) -> dict[str, Any]:
-        """A merchant that the caller may see: the platform, who created it, and its own staff. Raises 404."""
+        """A merchant that the caller may see: the platform, who created it or was given it, and its own staff. Raises 404."""
+        return (await self.merchant_body(principal, merchant_id))["merchant"]
+
+    async def merchant_body(self, principal: Principal, merchant_id: str) -> Body:
+        """The read document of a merchant that the caller may see. Raises 404."""
         found = await self.reads.get(MERCHANTS, merchant_key(merchant_id))
-        merchant = None if found is None else found["body"]["merchant"]
-        if merchant is not None and principal.capability is None:
-            match principal.role:
-                case "platform":
-                    return merchant
-                case "partner" if merchant["created_by"] == principal.name:
-                    return merchant
-                case "merchant" if merchant_id in principal.merchants:
-                    return merchant
+        body: Body | None = None if found is None else found["body"]
+        if body is not None and principal.sees_merchant(merchant_id, body["merchant"]["created_by"]):
+            return body
         raise ProblemError(Problem.not_found("merchant"))
 
     async def order(self, principal: Principal, order_id: str) -> Body:
@@ -118,11 +119,11 @@ class Gateway:
         """Raises 403 where the caller's link only reads by now."""
         require_acting(principal, body, self.clock.now())
 
-    async def seen(self, order_id: str, condition: Callable[[Body], bool]) -> Body:
+    async def seen(self, order_id: str, condition: Callable[[Body], bool], within_s: float = _SEEN_WITHIN_S) -> Body:
         """The order's read document once `condition` holds. A command is settled by the event of one topic; what the
-        other topic says of it may be a hair behind. Gives what there is after two seconds: the outcome itself is certain."""
+        other topic says of it may be a hair behind. Gives what there is after `within_s` seconds: the outcome is certain."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + _SEEN_WITHIN_S
+        give_up = loop.time() + within_s
         looks = iter(_LOOKS_S)
         while True:
             found = await self.reads.get(ORDERS, order_id)
@@ -145,9 +146,19 @@ class Gateway:
             raise ProblemError(Problem.invalid_input(*wrong))
         return tuple(evidence_of(found[evidence_id]) for evidence_id in evidence_ids)
 
-    def reader(self, request: AnyRequest, principal: Principal, order: Mapping[str, Any]) -> Reader:
-        """For whom something of an order is shown."""
-        return Reader(principal, self.clock.now(), locale_of(request, locale_for(principal, order)), self.programmes)
+    def reader(self, request: AnyRequest, principal: Principal, order: Mapping[str, Any], shop: Shop | None = None) -> Reader:
+        """For whom something of an order is shown; `shop` is the order's, where its cases are shown."""
+        return Reader(principal, self.clock.now(), locale_of(request, locale_for(principal, order)), self.programmes, shop)
+
+    async def shops(self, principal: Principal, merchant_ids: Iterable[str]) -> dict[str, Shop]:
+        """The shops of these merchants, by id, for whom they concern: buyers are not told who sits at their desks."""
+        wanted = set(merchant_ids) if principal.reads_as != "buyer" else set[str]()
+        found = await asyncio.gather(*(self.reads.get(MERCHANTS, merchant_key(merchant_id)) for merchant_id in wanted))
+        return {each["body"]["merchant"]["merchant_id"]: shop_of(each["body"]) for each in found if each is not None}
+
+    async def shop(self, principal: Principal, order: Mapping[str, Any]) -> Shop | None:
+        """The shop of an order, where the caller may know of it."""
+        return (await self.shops(principal, (order["merchant_id"],))).get(order["merchant_id"])
 
     # Having something done
 
@@ -188,6 +199,7 @@ def evidence_of(document: Document) -> Evidence:
         size=document["size"],
         media_type=document["media_type"],
         name=document["name"],
+        kind=document.get("kind"),
     )
 
 

@@ -24,9 +24,10 @@ async def scope_of(gateway: Gateway, principal: Principal, merchant_id: str | No
         case "merchant":
             mine = set(principal.merchants)
         case _ if merchant_id is not None:
-            mine = {merchant_id} if await gateway.owner_of(merchant_id) == principal.name else set[str]()
+            owner = await gateway.owner_of(merchant_id)
+            mine = {merchant_id} if principal.sees_merchant(merchant_id, owner) else set[str]()
         case _:
-            mine = await _created_by(gateway, principal.name)
+            mine = await _created_by(gateway, principal.name) | principal.merchants
     if merchant_id is not None:
         mine &= {merchant_id}
     if not mine:

@@ -10,8 +10,10 @@ from pymongo.errors import BulkWriteError
 from chassis.store import Collection, Database
 
 __all__ = [
+    "BACK_TESTS",
     "COMMANDS",
     "EVIDENCE",
+    "HEARTBEATS",
     "HISTORY",
     "IDEMPOTENCY",
     "KEPT_S",
@@ -20,6 +22,8 @@ __all__ = [
     "MESSAGES",
     "ORDERS",
     "PENDING",
+    "PLATFORM",
+    "REVOKED_LINKS",
     "SANDBOX",
     "Document",
     "Inserts",
@@ -37,9 +41,14 @@ HISTORY = "history"
 COMMANDS = "commands"
 PENDING = "pending"
 KEYS = "keys"
+REVOKED_LINKS = "revoked_links"
 IDEMPOTENCY = "idempotency"
 EVIDENCE = "evidence"
 SANDBOX = "sandbox"
+HEARTBEATS = "heartbeats"
+PLATFORM = "platform"
+"""The platform's own tables, a document each."""
+BACK_TESTS = "back_tests"
 
 KEPT_S = 48 * 60 * 60
 """How long outcomes and idempotency keys are kept, in seconds of real time."""
@@ -69,8 +78,9 @@ async def create_indexes(database: Database) -> None:
     await database[MESSAGES].create_index([("case_id", 1), ("order_sequence", 1)])
     await database[HISTORY].create_index([("case_id", 1), ("sequence", 1)])
     await database[KEYS].create_index([("key_id", 1)])
+    await database[KEYS].create_index([("created_at", -1), ("_id", -1)])
     await database[EVIDENCE].create_index([("order_id", 1)])
-    for collection in (COMMANDS, PENDING, IDEMPOTENCY):
+    for collection in (COMMANDS, PENDING, IDEMPOTENCY, BACK_TESTS):
         await database[collection].create_index([("forget_at", 1)], expireAfterSeconds=0)
 
 

@@ -1,6 +1,7 @@
 """Cases: read, listed, acted on, previewed."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import orjson
@@ -27,12 +28,15 @@ from services.gateway.problems import ProblemError, unreadable, wrong_query
 from services.gateway.projector import Body, file_of
 from services.gateway.representations import case_shown
 from services.gateway.requests import AnyRequest, field_errors, if_match, json_body, preference
+from services.gateway.shops import Shop
 from services.gateway.store import ORDERS
 
 __all__ = ["ActionRequest", "act", "routes"]
 
 _STATES: tuple[str, ...] = get_args(CaseState)
 _WORDS = re.compile(r"\S+")
+_PAID_WITHIN_S = 0.5
+"""How long an answer waits for the payment that its action caused: most are executed at once, and are then shown so."""
 _LONGEST_WORD = 254
 """Characters of the longest thing that a case is found by, an e-mail address; a store refuses patterns that are much longer."""
 
@@ -70,11 +74,12 @@ def _action_of(raw: bytes) -> ActionRequest:
 async def get_case(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
     """For the platform, the merchant and its partner, and the bearer of a link of its order."""
     body = await gateway.case(principal, case_id)
-    return response_of(_answered(request, gateway, principal, body, case_id))
+    return response_of(await _answered(request, gateway, principal, body, case_id))
 
 
-def _answered(request: AnyRequest, gateway: Gateway, principal: Principal, body: Body, case_id: str) -> Answer:
-    return with_version(200, case_shown(body, case_id, gateway.reader(request, principal, body["order"])))
+async def _answered(request: AnyRequest, gateway: Gateway, principal: Principal, body: Body, case_id: str) -> Answer:
+    shop = await gateway.shop(principal, body["order"])
+    return with_version(200, case_shown(body, case_id, gateway.reader(request, principal, body["order"], shop)))
 
 
 @post(
@@ -96,7 +101,7 @@ async def act_on_case(request: AnyRequest, gateway: TheGateway, principal: Calle
         await gateway.case(principal, case_id)
         wanted = _action_of(raw)
         body = await act(request, gateway, principal, case_id, wanted.action, wanted.fields, command_id)
-        return _answered(request, gateway, principal, body, case_id)
+        return await _answered(request, gateway, principal, body, case_id)
 
     # The version is part of what is asked: the same action on another version is another request.
     condition = request.headers.get("if-match", "").encode()
@@ -122,7 +127,23 @@ async def act(
         is_open = body["file"]["cases"][case_id]["state"] not in CLOSED
         return is_open == any(open_case["case_id"] == case_id for open_case in body["standing"]["open_cases"])
 
-    return await gateway.seen(order_id, agreed)
+    body = await gateway.seen(order_id, agreed)
+    if gateway.settings.payments_url and _owed(body):
+        return await gateway.seen(order_id, lambda body: not _owed(body), _PAID_WITHIN_S)
+    return body
+
+
+def _owed(body: Body) -> bool:
+    """Whether the latest change of the order's cases has the platform pay something that was not confirmed yet."""
+    file = body["file"]
+    settled = {entry["settles"] for entry in file["ledger"]}
+    return any(
+        entry["kind"] == "reserved"
+        and entry["executor"] == "platform"
+        and entry["at"] == file["at"]
+        and entry["entry_id"] not in settled
+        for entry in file["ledger"]
+    )
 
 
 async def _command(
@@ -133,14 +154,23 @@ async def _command(
     named = fields.get("evidence")
     evidence_ids = [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
     evidence = await gateway.evidence(principal, body["order"]["order_id"], evidence_ids[:100])
+    shop = await gateway.shop(principal, body["order"]) if _takes_label(gateway, body, case_id, action) else None
     return TakeAction(
         case_id=case_id,
         action=action,
         fields=fields,
         evidence=evidence,
+        labels=() if shop is None else shop.labels,
         if_match=if_match(request),
         actor=principal.actor(),
     )
+
+
+def _takes_label(gateway: Gateway, body: Body, case_id: str, action: str) -> bool:
+    """Whether an action takes one of the merchant's own status labels (RD-06): for others these need not be read."""
+    policy = body["file"]["cases"][case_id]["policy"]
+    terms = gateway.programmes.get(policy["programme"], policy["version"]).actions.get(action)
+    return terms is not None and any(field.type == "status" for field in terms.fields.values())
 
 
 @post(
@@ -215,7 +245,8 @@ async def list_cases(request: AnyRequest, gateway: TheGateway, principal: Caller
             place = [document["body"]["reported_at"], document["_id"], 0]
         if len(found) <= limit:
             break
-    shown = [_shown(item, request, gateway, principal) for item in items[:limit]]
+    shops = await gateway.shops(principal, (item["_document"]["body"]["order"]["merchant_id"] for item in items[:limit]))
+    shown = [_shown(item, request, gateway, principal, shops) for item in items[:limit]]
     more = None
     if len(items) > limit:
         last = items[limit - 1]
@@ -284,9 +315,12 @@ def _wanted(given: dict[str, str], principal: Principal) -> tuple[Filter | None,
     return wanted, lambda row: all(test(row) for test in tests)
 
 
-def _shown(item: dict[str, Any], request: AnyRequest, gateway: Gateway, principal: Principal) -> dict[str, Any]:
+def _shown(
+    item: dict[str, Any], request: AnyRequest, gateway: Gateway, principal: Principal, shops: Mapping[str, Shop]
+) -> dict[str, Any]:
     body: Body = item["_document"]["body"]
-    return case_shown(body, item["case_id"], gateway.reader(request, principal, body["order"]))
+    shop = shops.get(body["order"]["merchant_id"])
+    return case_shown(body, item["case_id"], gateway.reader(request, principal, body["order"], shop))
 
 
 routes = (get_case, act_on_case, preview_action, list_cases)

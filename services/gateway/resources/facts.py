@@ -33,12 +33,13 @@ async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Calle
     known_id("ord", order_id, "order")
 
     async def work(command_id: str) -> Answer:
-        await gateway.order(principal, order_id)
+        order = (await gateway.order(principal, order_id))["order"]
         principal.require("platform", "partner", "merchant")
         if principal.capability is not None:
             raise ProblemError(Problem.forbidden("Facts are recorded with a key, not with a link."))
         content = parsed(FactContent, raw)
-        command = RecordFact(order_id=order_id, content=content, actor=principal.actor())
+        given = principal.was_given(order["merchant_id"])
+        command = RecordFact(order_id=order_id, content=content, given=given, actor=principal.actor())
         outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
         fact_id = outcome.get("fact_id")
 

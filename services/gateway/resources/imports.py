@@ -40,10 +40,10 @@ class OrderImporter:
     topic: Topic = INTAKE_COMMANDS
 
     def __init__(self, principal: Principal) -> None:
-        self._actor = principal.actor()
+        self._principal = principal
 
     def command(self, line: bytes) -> tuple[str, Message]:
-        return registration(parsed(OrderRequest, line), self._actor)
+        return registration(parsed(OrderRequest, line), self._principal)
 
     def result(self, key: str, outcome: Document) -> dict[str, Any]:
         return {"status": 200 if outcome["kind"] == "command.repeated" else 201, "order_id": key}
@@ -63,7 +63,8 @@ class FactImporter:
         if self._principal.role == "merchant" and wanted.merchant_id not in self._principal.merchants:
             raise ProblemError(Problem.not_found("order"))
         order_id = order_id_of(wanted.merchant_id, wanted.order_number)
-        return order_id, RecordFact(order_id=order_id, content=wanted, actor=self._actor)
+        given = self._principal.was_given(wanted.merchant_id)
+        return order_id, RecordFact(order_id=order_id, content=wanted, given=given, actor=self._actor)
 
     def result(self, key: str, outcome: Document) -> dict[str, Any]:
         if outcome["kind"] == "command.repeated":

@@ -3,17 +3,17 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from litestar import Response, post
+from litestar import Response, delete, post
 from litestar.params import FromPath
 from pydantic import AfterValidator, Field
 
 from contracts.base import Duration, Model, format_moment, parse_duration
 from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, encode
-from contracts.ids import derived
+from contracts.ids import ID_PATTERN, child_id, derived, order_of
 from contracts.notices import SendLink
-from contracts.orders import Code, Email
 from contracts.problems import Problem
+from contracts.texts import Code, Email
 from contracts.topics import NOTIFICATIONS_COMMANDS
 from services.gateway.answers import Answer, answer
 from services.gateway.context import Caller, Gateway, TheGateway
@@ -21,12 +21,13 @@ from services.gateway.documented import documented
 from services.gateway.principals import Principal, acts_until
 from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest, json_body, known_id, parsed
-from services.gateway.store import ORDERS, wall_clock
+from services.gateway.store import ORDERS, REVOKED_LINKS, wall_clock
 
 __all__ = ["routes"]
 
 _LONGEST = timedelta(days=3660)
 _MOST_ORDERS = 10
+_LONGEST_ID = 100
 _ONE_MAIL_PER_S = 600
 _ANYBODY = Principal("buyer", "anybody")
 """Who asks without a key: sees nothing and does nothing but this."""
@@ -56,7 +57,7 @@ class LinkMail(Model):
     "/v1/orders/{order_id:str}/links",
     operation_id="createLink",
     summary="A link with which the buyer reads and acts, for the order confirmation",
-    opt=documented(body=LinkRequest, answers={201: "{url, token, expires_at}"}),
+    opt=documented(body=LinkRequest, answers={201: "{link_id, url, token, expires_at}"}),
 )
 async def create_link(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
     """For the platform, the merchant and its partner."""
@@ -71,7 +72,7 @@ async def create_link(request: AnyRequest, gateway: TheGateway, principal: Calle
         wanted = parsed(LinkRequest, raw)
         expires_at = None if wanted.expires_in is None else gateway.clock.now() + parse_duration(wanted.expires_in)
         capability = Capability(
-            link_id=f"lnk_{derived('link', order_id, command_id)}",
+            link_id=child_id("lnk", order_id, command_id),
             order_id=order_id,
             role="buyer",
             expires_at=expires_at,
@@ -79,6 +80,7 @@ async def create_link(request: AnyRequest, gateway: TheGateway, principal: Calle
         token = mint(gateway.settings.secret, capability)
         until = acts_until(capability, body)
         shown = {
+            "link_id": capability.link_id,
             "url": f"{gateway.settings.base_url}/l/{token}",
             "token": token,
             "expires_at": None if until is None else format_moment(until),
@@ -86,6 +88,31 @@ async def create_link(request: AnyRequest, gateway: TheGateway, principal: Calle
         return answer(201, shown)
 
     return await gateway.once(request, principal, raw, work)
+
+
+@delete(
+    "/v1/links/{link_id:str}",
+    operation_id="revokeLink",
+    summary="Revoke a link: from now on it neither reads nor acts (NX-15)",
+    status_code=204,
+    opt=documented(answers={204: "The link opens nothing any more."}),
+)
+async def revoke_link(request: AnyRequest, gateway: TheGateway, principal: Caller, link_id: FromPath[str]) -> Response[None]:
+    """For the platform, the merchant of the order and its partner. At once, in every process; also for links of mails, which
+    are named after their notice. Revoking it again changes nothing."""
+    match = ID_PATTERN.fullmatch(link_id) if len(link_id) <= _LONGEST_ID else None
+    if match is None or match["prefix"] not in ("lnk", "ntc"):
+        raise ProblemError(Problem.not_found("link"))
+    order_id = order_of(link_id)
+    try:
+        await gateway.order(principal, order_id)
+    except ProblemError:
+        raise ProblemError(Problem.not_found("link")) from None
+    if principal.capability is not None:
+        raise ProblemError(Problem.forbidden("Links are revoked with a key, not with a link."))
+    revoked = {"_id": link_id, "order_id": order_id, "by": principal.name, "at": format_moment(wall_clock())}
+    await gateway.database[REVOKED_LINKS].replace_one({"_id": link_id}, revoked, upsert=True)
+    return Response(None, status_code=204)
 
 
 @post(
@@ -137,4 +164,4 @@ async def _mail(gateway: Gateway, wanted: LinkMail) -> None:
         await gateway.commands.publish([(NOTIFICATIONS_COMMANDS.name, encode(envelope)) for envelope in envelopes])
 
 
-routes = (create_link, request_link)
+routes = (create_link, revoke_link, request_link)

@@ -14,10 +14,10 @@ from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer, response_of, with_version
 from services.gateway.context import Caller, TheGateway
 from services.gateway.documented import documented
-from services.gateway.principals import key_digest, new_key
 from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.representations import merchant_shown
 from services.gateway.requests import MERCHANT_ID, AnyRequest, json_body, parsed, preference
+from services.gateway.resources.keys import keep_key
 from services.gateway.store import KEYS, MERCHANTS, wall_clock
 
 __all__ = ["routes"]
@@ -89,21 +89,8 @@ async def create_key(
         principal.require("platform", "partner", "merchant")
         await gateway.merchant(principal, merchant_id)
         wanted = parsed(KeyRequest, raw)
-        key_id, key = new_key(gateway.settings.secret, command_id)
-        kept = {
-            "_id": key_digest(key),
-            "key_id": key_id,
-            "name": wanted.name,
-            "merchants": [merchant_id],
-            "created_at": format_moment(gateway.clock.now()),
-            "revoked_at": None,
-        }
-        known = await gateway.database[KEYS].find_one({"_id": kept["_id"]})
-        if known is None:
-            await gateway.database[KEYS].replace_one({"_id": kept["_id"]}, kept, upsert=True)
-        return answer(
-            201, {"key_id": key_id, "key": key, "name": wanted.name}, Location=f"/v1/merchants/{merchant_id}/keys/{key_id}"
-        )
+        made = await keep_key(gateway, command_id, wanted.name, "merchant", [merchant_id])
+        return answer(201, made, Location=f"/v1/merchants/{merchant_id}/keys/{made['key_id']}")
 
     return await gateway.once(request, principal, raw, work, keep=False)
 
@@ -118,11 +105,12 @@ async def create_key(
 async def revoke_key(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], key_id: FromPath[str]
 ) -> Response[None]:
-    """At once, in every process. Revoking it again changes nothing."""
+    """At once, in every process. Revoking it again changes nothing. Keys of several shops are the platform's to revoke."""
     principal.require("platform", "partner", "merchant")
     await gateway.merchant(principal, merchant_id)
     revoked = await gateway.database[KEYS].update_one(
-        {"key_id": key_id, "merchants": merchant_id}, {"$set": {"revoked_at": format_moment(wall_clock())}}
+        {"key_id": key_id, "merchants": [merchant_id], "role": {"$in": [None, "merchant"]}},
+        {"$set": {"revoked_at": format_moment(wall_clock())}},
     )
     if not revoked.matched_count:
         raise ProblemError(Problem.not_found("key"))

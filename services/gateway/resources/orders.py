@@ -6,7 +6,6 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from pydantic import Field
 
-from contracts.actors import Actor
 from contracts.ids import order_id_of
 from contracts.orders import FactContent, OrderContent, RegisterOrder
 from contracts.topics import INTAKE_COMMANDS
@@ -33,10 +32,11 @@ class OrderRequest(OrderContent):
     facts: Annotated[tuple[FactContent, ...], Field(max_length=100)] = ()
 
 
-def registration(wanted: OrderRequest, actor: Actor) -> tuple[str, RegisterOrder]:
+def registration(wanted: OrderRequest, principal: Principal) -> tuple[str, RegisterOrder]:
     """The id that the order has or gets, and the command."""
     order_id = order_id_of(wanted.merchant_id, wanted.order_number)
-    return order_id, RegisterOrder(content=wanted, facts=wanted.facts, actor=actor)
+    given = principal.was_given(wanted.merchant_id)
+    return order_id, RegisterOrder(content=wanted, facts=wanted.facts, given=given, actor=principal.actor())
 
 
 @post(
@@ -55,7 +55,7 @@ async def register_order(request: AnyRequest, gateway: TheGateway, principal: Ca
     async def work(command_id: str) -> Answer:
         principal.require("platform", "partner")
         wanted = parsed(OrderRequest, raw)
-        order_id, command = registration(wanted, principal.actor())
+        order_id, command = registration(wanted, principal)
         outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
         body = await gateway.order(principal, order_id)
         status = 200 if outcome["kind"] == "command.repeated" else 201
