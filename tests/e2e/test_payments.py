@@ -1,0 +1,219 @@
+"""Money through the public API: refunds that the platform executes, payouts, and what a shop used (NX-06, OI-08, RD-11)."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from contracts.base import format_moment
+from tests.e2e.world import Party, Shop, World, days, eur
+
+Json = dict[str, Any]
+Mode = Callable[[str], None]
+
+
+@pytest.fixture
+def mode(world: World) -> Iterator[Mode]:
+    """Tells the payment provider how to behave; afterwards it is well again."""
+
+    def behave(wanted: str) -> None:
+        assert world.partner.post("/v1/sandbox/payments", {"mode": wanted}).ok() == {"mode": wanted}
+
+    yield behave
+    behave("ok")
+
+
+@pytest.fixture
+def reviewed(world: World) -> tuple[Shop, Json, Party, Json]:
+    """A shop, an order of 80 EUR, its buyer and a case that the platform decides."""
+    shop = world.shop()
+    order = world.order(shop)
+    buyer = world.buyer(order)
+    return shop, order, buyer, buyer.report(order, "other")
+
+
+def ledger(world: World, order: Json) -> tuple[str, str, str]:
+    book = world.platform.order(order["order_id"])["ledger"]
+    return book["reserved"]["amount"], book["executed"]["amount"], book["refundable"]["amount"]
+
+
+def payments(world: World, order: Json) -> list[Json]:
+    return world.platform.get("/v1/sandbox/payments", order_id=order["order_id"])["items"]
+
+
+def paid_once(world: World, order: Json, amount: str) -> Json:
+    """One payment and one ledger entry that names it; both of the same decision."""
+    (payment,) = payments(world, order)
+    entries = [one for one in world.platform.order(order["order_id"])["ledger"]["entries"] if one["kind"] == "executed"]
+    (entry,) = entries
+    assert (payment["amount"], payment["state"]) == (eur(amount), "executed")
+    assert (entry["amount"], entry["executor"], entry["confirmed_by"]) == (eur(amount), "platform", "provider")
+    assert entry["reference"] == payment["reference"]
+    assert entry["cause"]["decision_id"] == payment["decision_id"]
+    return payment
+
+
+@pytest.mark.rule("NX-06", "BP-19")
+def test_a_decision_is_executed_by_the_platform(world: World, mode: Mode, reviewed: tuple[Shop, Json, Party, Json]) -> None:
+    _, order, buyer, case = reviewed
+    mode("ok")
+    decided = world.platform.act(case, "decide", outcome="partial_refund", refund_amount=eur("30.00"), message="So it is.")
+    assert decided["refund"]["executed"] == eur("30.00")
+    assert ledger(world, order) == ("0.00", "30.00", "50.00")
+    assert paid_once(world, order, "30.00")["requests"] == 1
+    history = buyer.get(f"/v1/cases/{case['case_id']}/history")["items"]
+    (told,) = [entry for entry in history if entry["type"] == "case.refund-executed"]
+    assert told["data"]["amount"] == eur("30.00")
+
+
+@pytest.mark.rule("NX-06")
+def test_a_refusal_is_tried_again_until_it_goes_well(
+    world: World, mode: Mode, reviewed: tuple[Shop, Json, Party, Json]
+) -> None:
+    _, order, _, case = reviewed
+    mode("fail")
+    world.platform.act(case, "decide", outcome="refund", message="So it is.")
+    assert ledger(world, order) == ("80.00", "0.00", "0.00")
+    for _ in range(3):
+        world.advance("PT2H")
+        assert ledger(world, order) == ("80.00", "0.00", "0.00")
+    assert payments(world, order) == []
+    mode("ok")
+    world.advance("P1D")
+    assert ledger(world, order) == ("0.00", "80.00", "0.00")
+    assert paid_once(world, order, "80.00")["requests"] > 3
+
+
+@pytest.mark.rule("NX-06")
+def test_a_time_out_is_reconciled_before_it_is_tried_again(
+    world: World, mode: Mode, reviewed: tuple[Shop, Json, Party, Json]
+) -> None:
+    _, order, _, case = reviewed
+    mode("timeout")
+    world.platform.act(case, "decide", outcome="refund", message="So it is.")
+    world.advance("PT1M")
+    assert ledger(world, order) == ("0.00", "80.00", "0.00")
+    assert paid_once(world, order, "80.00")["requests"] == 1
+
+
+@pytest.mark.rule("NX-06")
+def test_a_late_answer_comes_after_a_minute_of_the_test_clock(
+    world: World, mode: Mode, reviewed: tuple[Shop, Json, Party, Json]
+) -> None:
+    _, order, _, case = reviewed
+    mode("late")
+    world.platform.act(case, "decide", outcome="refund", message="So it is.")
+    (payment,) = payments(world, order)
+    assert payment["state"] == "pending"
+    mode("timeout")
+    world.advance("PT59S")
+    assert ledger(world, order) == ("80.00", "0.00", "0.00")
+    assert world.platform.case(case["case_id"])["outcome"] == "decided_refund"
+    world.advance("PT1S")
+    assert ledger(world, order) == ("0.00", "80.00", "0.00")
+    paid_once(world, order, "80.00")
+
+
+def test_the_provider_s_mode_is_one_of_four_and_set_with_a_key(world: World, reviewed: tuple[Shop, Json, Party, Json]) -> None:
+    shop, _, buyer, _ = reviewed
+    for wrong in ({"mode": "loud"}, {}, {"mode": 1}, {"mode": "ok", "for": 3}):
+        world.platform.post("/v1/sandbox/payments", wrong).problem(422, "invalid-input")
+    buyer.post("/v1/sandbox/payments", {"mode": "fail"}).problem(403)
+    assert shop.staff.get("/v1/sandbox/payments", limit=1)["mode"] == "ok"
+    shop.staff.request("GET", "/v1/sandbox/payments", params={"limit": "0"}).problem(422)
+    shop.staff.request("GET", "/v1/sandbox/payments", params={"after": "x"}).problem(422)
+    first = world.platform.get("/v1/sandbox/payments", limit=1)
+    if "next" in first:
+        (second,) = world.platform.get("/v1/sandbox/payments", limit=1, after=first["next"])["items"]
+        assert second["reference"] > first["items"][0]["reference"]
+
+
+def payouts(party: Party, shop: Shop) -> dict[str, Json]:
+    items = party.get("/v1/payouts", merchant_id=shop.merchant_id)["items"]
+    return {item["order_number"]: {name: item[name] for name in ("state", "amount", "netted")} for item in items}
+
+
+@pytest.mark.rule("OI-08")
+def test_payouts_are_held_while_a_case_is_open_and_netted_after(world: World, mode: Mode) -> None:
+    shop = world.shop()
+    payable, held, paid, netted, lessened = (world.order(shop, order_number=name) for name in "abcde")
+    buyers = {one["order_number"]: world.buyer(one) for one in (held, netted, lessened)}
+    for one in (paid, netted):
+        world.fact(one, "paid_out", external_id="bank")
+    world.advance("PT1H")
+    buyers["b"].report(held, "other")
+    for name, one in (("d", netted), ("e", lessened)):
+        case = buyers[name].report(one, "other")
+        world.platform.act(case, "decide", outcome="partial_refund", refund_amount=eur("30.00"), message="So it is.")
+    expected = {
+        "a": {"state": "payable", "amount": eur("80.00"), "netted": []},
+        "b": {"state": "held", "amount": eur("80.00"), "netted": []},
+        "c": {"state": "paid", "amount": eur("80.00"), "netted": []},
+        "d": {
+            "state": "netted",
+            "amount": eur("80.00"),
+            "netted": [{"case_id": world.platform.order(netted["order_id"])["cases"][0], "amount": eur("30.00")}],
+        },
+        "e": {"state": "payable", "amount": eur("50.00"), "netted": []},
+    }
+    assert payouts(world.platform, shop) == expected
+    assert payouts(shop.staff, shop) == expected
+    assert payable["order_number"] == "a"
+    seen: list[str] = []
+    cursor: Json = {}
+    while True:
+        page = shop.staff.get("/v1/payouts", limit=2, **cursor)
+        seen += [item["order_number"] for item in page["items"]]
+        if "next" not in page:
+            break
+        cursor = {"cursor": page["next"]}
+    assert sorted(seen) == ["a", "b", "c", "d", "e"]
+    world.bearer(buyers["b"].key).request("GET", "/v1/payouts").problem(403)
+    other = world.shop()
+    assert other.staff.get("/v1/payouts", merchant_id=shop.merchant_id) == {"items": []}
+    shop.staff.request("GET", "/v1/payouts", params={"state": "held"}).problem(422)
+    shop.staff.request("GET", "/v1/payouts", params={"cursor": "x"}).problem(422)
+
+
+@pytest.mark.rule("RD-11")
+def test_usage_is_metered_by_shop_and_month_and_fetched_as_a_statement(world: World) -> None:
+    shop, other = world.shop(), world.shop()
+    month = f"{world.now():%Y-%m}"
+    first = world.order(shop, channel="ebay", order_number="=HYPERLINK(1)")
+    cases = [world.buyer(first).report(first, "other"), world.buyer(first).report(first, "not_received")]
+    world.buyer(other_order := world.order(other)).report(other_order, "other")
+    path = f"/v1/merchants/{shop.merchant_id}/usage"
+    usage = shop.staff.get(path, month=month)
+    assert (usage["merchant_id"], usage["month"], usage["reports"]) == (shop.merchant_id, month, 2)
+    assert usage["cases_by_programme"] == {"buyer-protection": 2}
+    assert [line["case_id"] for line in usage["lines"]] == sorted(case["case_id"] for case in cases)
+    assert usage["lines"][0] | {"case_id": "", "reason": ""} == {
+        "case_id": "",
+        "order_id": first["order_id"],
+        "order_number": "=HYPERLINK(1)",
+        "programme": "buyer-protection",
+        "reason": "",
+        "channel": "ebay",
+        "reported_at": cases[0]["opened_at"],
+    }
+    assert shop.staff.get(path) == usage
+    answer = world.platform.request("GET", path, params={"month": month}, headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert "attachment" in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.ok().decode())))
+    assert [row["case_id"] for row in rows] == [line["case_id"] for line in usage["lines"]]
+    assert {(row["merchant_id"], row["month"], row["order_number"]) for row in rows} == {
+        (shop.merchant_id, month, "'=HYPERLINK(1)")
+    }
+    world.advance_to(format_moment((world.now().replace(day=1) + days(32)).replace(day=3)))
+    assert shop.staff.get(path)["reports"] == 0
+    later = world.order(shop)
+    world.buyer(later).report(later, "other")
+    assert shop.staff.get(path)["reports"] == 1
+    assert shop.staff.get(path, month=month) == usage
+    for wrong in ("2026-13", "march", "2026-3", "0001-01", "2026-03-01"):
+        shop.staff.request("GET", path, params={"month": wrong}).problem(422)
+    other.staff.request("GET", path).problem(404)
+    world.buyer(first).request("GET", path).problem(404)
