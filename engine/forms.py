@@ -1,7 +1,8 @@
 """Forms of actions: their fields as JSON Schema with the bounds of the moment, and reading what was filled in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from pydantic import ValidationError
@@ -230,16 +231,18 @@ def _if(given: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     return {"properties": {name: {"enum": list(values)} for name, values in given.items()}, "required": list(given)}
 
 
-def _by_choices(rows: Sequence[Transition]) -> list[tuple[dict[str, tuple[str, ...]], list[Transition]]]:
-    """Rows that take the same choices, together."""
-    found: list[tuple[dict[str, tuple[str, ...]], list[Transition]]] = []
+def _by_choices(rows: Sequence[Transition]) -> Iterator[tuple[dict[str, tuple[str, ...]], list[Transition]]]:
+    """Choices with the rows that take them: values of one choice that the same rows take come together."""
+    taken: dict[tuple[tuple[str, str], ...], list[Transition]] = {}
     for row in rows:
-        alike = next((alike for given, alike in found if given == row.given), None)
-        if alike is None:
-            found.append((row.given, [row]))
-        else:
-            alike.append(row)
-    return found
+        for values in product(*row.given.values()):
+            taken.setdefault(tuple(zip(row.given, values, strict=True)), []).append(row)
+    alike: dict[Any, tuple[dict[str, tuple[str, ...]], list[Transition]]] = {}
+    for choices, takers in taken.items():
+        same = (choices[0][0], *map(id, takers)) if len(choices) == 1 else choices
+        given = alike[same][0] if same in alike else {}
+        alike[same] = ({name: (*given.get(name, ()), value) for name, value in choices}, takers)
+    yield from alike.values()
 
 
 def _amount_rule(name: str, rows: Sequence[Transition], now: Situation) -> dict[str, Any]:

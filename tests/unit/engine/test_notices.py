@@ -4,8 +4,15 @@ import pytest
 
 from engine.notices import told_of
 from services.notifications.letters import notices_for
-from tests.unit.engine.playing import Play, euros
-from tests.unit.engine.test_buyer_protection import ROWS, Row
+from tests.unit.engine import test_buyer_protection, test_claims, test_order_issues, test_returns_desk
+from tests.unit.engine.playing import LABELS, Play, euros
+from tests.unit.engine.rows import Row
+
+ROWS = {
+    f"{row.programme}: {name}": row
+    for module in (test_buyer_protection, test_order_issues, test_returns_desk, test_claims)
+    for name, (_, row) in module.ROWS.items()
+}
 
 
 def kinds(play: Play) -> set[tuple[str, str]]:
@@ -13,10 +20,10 @@ def kinds(play: Play) -> set[tuple[str, str]]:
 
 
 @pytest.mark.rule("NX-04")
-@pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, (_, row) in ROWS.items()])
+@pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS.items()])
 def test_mails_go_to_whom_the_preview_says(row: Row) -> None:
-    play = Play()
-    play.report(row.reason)
+    play = Play(country=row.country, labels=LABELS)
+    play.report(row.reason, row.programme, **row.report)
     for step in row.steps:
         step(play)
         mails = notices_for(play.events[-1], play.file)

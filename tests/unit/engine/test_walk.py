@@ -85,21 +85,30 @@ class Walk(RuleBasedStateMachine):
 
     play: Play
 
-    @initialize(paid=st.sampled_from(["100.00", "0.01", "0.00", "49.90"]), country=st.sampled_from(["DE", "PL"]))
-    def order(self, paid: str, country: str) -> None:
+    @initialize(
+        paid=st.sampled_from(["100.00", "0.01", "0.00", "49.90"]),
+        country=st.sampled_from(["DE", "PL"]),
+        first=st.lists(st.sampled_from(REASONS), max_size=3, unique=True),
+    )
+    def order(self, paid: str, country: str, first: list[tuple[str, str]]) -> None:
         self.play = Play(paid=paid, country=country, labels=LABELS)
         self.paid: list[ConfirmExecution] = []
         self.rung: list[tuple[str, Deadline]] = []
         self.tried = 0
+        for what in first:
+            self.reports(what, 5_000, 9)
 
     # Commands
 
     @rule(what=st.sampled_from(REASONS), cents=st.integers(0, 12_000), days=st.integers(-1, 20))
+    def another_is_reported(self, what: tuple[str, str], cents: int, days: int) -> None:
+        self.reports(what, cents, days)
+
     def reports(self, what: tuple[str, str], cents: int, days: int) -> None:
+        """A report where intake would accept it; a claim names its amount and date, or does not."""
         file, (programme, reason) = self.play.file, what
         if file is None or (
-            len(file.cases) < 5
-            and all((case.policy.programme, case.reason) != (programme, reason) for case in file.open_cases)
+            len(file.cases) < 5 and all((case.policy.programme, case.reason) != (programme, reason) for case in file.open_cases)
         ):
             before, told = self.before(), len(self.play.events)
             claim = {"amount": euros(f"{cents * CENT:.2f}"), "answer_by": self.play.now + timedelta(days=days)}
@@ -117,14 +126,17 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: self.play.file and self.play.file.open_cases)
     @rule(data=st.data())
     def goes_on(self, data: st.DataObject) -> None:
-        """Whose turn it is does something that moves the case, so that walks also come far."""
-        assert self.play.file is not None
-        case = data.draw(st.sampled_from(self.play.file.open_cases))
-        roles = [role for role in ROLES if set(self.play.allowed(role, case.case_id)) - ASIDE]
-        if roles:
-            role = case.turn if case.turn in roles else data.draw(st.sampled_from(roles))
-            actions = sorted(set(self.play.allowed(role, case.case_id)) - ASIDE)
-            self.act(case.case_id, role, data.draw(st.sampled_from(actions)), data)
+        """Whose turn it is does something that moves the case, some times over, so that walks also come far."""
+        for _ in range(data.draw(st.integers(1, 4))):
+            assert self.play.file is not None
+            if not self.play.file.open_cases:
+                return
+            case = data.draw(st.sampled_from(self.play.file.open_cases))
+            roles = [role for role in ROLES if set(self.play.allowed(role, case.case_id)) - ASIDE]
+            if roles:
+                role = case.turn if case.turn in roles else data.draw(st.sampled_from(roles))
+                actions = sorted(set(self.play.allowed(role, case.case_id)) - ASIDE)
+                self.act(case.case_id, role, data.draw(st.sampled_from(actions)), data)
 
     def act(self, case_id: str, role: Role, action: str, data: st.DataObject) -> None:
         """A listed action, filled in within its schema, is accepted and does what its preview said."""
