@@ -30,8 +30,8 @@ __all__ = ["Audience", "Letter", "NoticeRequest", "OrderSummary", "Reader", "add
 Reader = Literal["buyer", "merchant"]
 """Who gets mail. The platform has no mailbox: what is meant for it stands in the case."""
 
-Audience = Literal["new_case", "all"]
-"""Which of a merchant's contract addresses a mail is for (BP-09, CP-02)."""
+Audience = Literal["new_case", "all", "attention"]
+"""Which of a merchant's contract addresses a mail is for (BP-09, CP-02); `attention`: the staff that is to look at a case."""
 
 
 class OrderSummary(Model):
@@ -63,7 +63,7 @@ class CaseSummary(Model):
 class Said(Model):
     """A text of a party, with the names of the files that came with it."""
 
-    author: Party | None
+    author: Party | None = None
     text: str
     evidence: tuple[str, ...] = ()
 
@@ -207,7 +207,8 @@ def _about_case(
     )
     if party == "buyer":
         return NoticeRequest(kind, party, letter, to=contact or order.buyer.email)
-    return NoticeRequest(kind, party, letter, audience="new_case" if kind == "case_opened" else "all")
+    audiences: dict[NoticeKind, Audience] = {"case_opened": "new_case", "attention": "attention"}
+    return NoticeRequest(kind, party, letter, audience=audiences.get(kind, "all"))
 
 
 def _summary(order: Order) -> OrderSummary:
@@ -238,7 +239,9 @@ def _said(event: Message) -> Said | None:
     message: MessageDraft | None = getattr(event, "message", None)
     if message is None:
         return None
-    return Said(author=party_of(message.author), text=message.text, evidence=tuple(each.name for each in message.evidence))
+    # What a rule decides without anybody is said in the platform's name.
+    author = "platform" if message.author.role == "system" else party_of(message.author)
+    return Said(author=author, text=message.text, evidence=tuple(each.name for each in message.evidence))
 
 
 def _refunded(change: Change) -> Money | None:

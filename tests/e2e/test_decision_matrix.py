@@ -160,7 +160,7 @@ def test_a_changed_rule_is_tried_on_past_cases_before_it_goes_live(world: World)
 def test_live_the_same_rule_decides_as_its_back_test_said(world: World) -> None:
     shop = world.shop()
     rule = make_rule(
-        world, shop, conditions={"amount_max": eur("30.00"), "buyer_cases_max": 1}, caps={"per_buyer_day": 1, "per_day": 4}
+        world, shop, conditions={"amount_max": eur("30.00"), "buyer_cases_max": 2}, caps={"per_buyer_day": 2, "per_day": 3}
     )
     buyers = [{"email": f"{world.name('b')}@mail.example"} for _ in range(4)]
     cases = []
