@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 from chassis.settings import Settings, SettingsError
 from deploy.local import Stack, StackError, attach_stack
 from deploy.local.stack import STATE_FILE, to_stderr
+from engine.programmes import ProgrammeError
 from recourse.verification.whole import verify_all
 
 __all__ = ["verified", "verify"]
@@ -27,7 +28,7 @@ def verify(
     """Check the invariants: nothing lost, nothing done twice, sums and chains whole. Exit 1 where one fails, 2 on no answer."""
     try:
         result = verified(data)
-    except (StackError, SettingsError, KafkaError, PyMongoError, OSError) as error:
+    except (StackError, SettingsError, ProgrammeError, KafkaError, PyMongoError, OSError) as error:
         if as_json:
             typer.echo(json.dumps({"error": str(error)}))
         to_stderr(f"recourse: {error}")
@@ -40,7 +41,7 @@ def verify(
 def verified(data: Path) -> dict[str, Any]:
     """What `verify` finds in a data folder. Raises StackError, SettingsError, or what the broker or the store say."""
     with _settings(data) as settings:
-        return uvloop.run(verify_all(settings))
+        return uvloop.run(verify_all(settings, data / "payments"))
 
 
 @contextmanager
@@ -58,7 +59,12 @@ def _settings(data: Path) -> Iterator[Settings]:
     if down:
         stack.start()
     try:
-        yield Settings(kafka_bootstrap=stack.kafka_bootstrap, mongo_uri=stack.mongo_uri, namespace=namespace)
+        yield Settings(
+            kafka_bootstrap=stack.kafka_bootstrap,
+            mongo_uri=stack.mongo_uri,
+            namespace=namespace,
+            programmes=os.environ.get("RECOURSE_PROGRAMMES", ""),
+        )
     finally:
         if down:
             stack.stop()

@@ -7,11 +7,13 @@ from typing import Any
 __all__ = ["wrong_entries"]
 
 
-def wrong_entries(paid: Mapping[str, str], entries: Sequence[Mapping[str, Any]], open_cases: frozenset[str]) -> Iterator[str]:
+def wrong_entries(paid: Mapping[str, str], entries: Sequence[Mapping[str, Any]], promising: frozenset[str]) -> Iterator[str]:
     """What is wrong with a ledger: an entry twice, a foreign currency, a settlement of nothing or of something settled, money
-    reserved for a case that has ended, and more than was paid (but for what a fact reported beyond it, which is flagged)."""
+    reserved for a case that promises none any more (the platform's own promises outlive their case: they are being paid), and
+    more than was paid (but for what flowed beyond it, which is flagged)."""
     seen: set[str] = set()
     reservations: dict[str, Mapping[str, Any]] = {}
+    executions: dict[str, Decimal] = {}
     settled: set[str] = set()
     executed = flagged = Decimal(0)
     for entry in entries:
@@ -27,20 +29,24 @@ def wrong_entries(paid: Mapping[str, str], entries: Sequence[Mapping[str, Any]],
             continue
         target = entry.get("settles")
         if target is not None:
-            if target not in reservations:
-                yield f"{name} settles {target}, which was never reserved"
-            elif target in settled:
+            taken_back = entry["kind"] == "released" and target in executions
+            if target in settled:
                 yield f"{name} settles {target} once more"
+            elif taken_back:
+                executed -= executions[target]  # it turned out not to have flowed
+            elif target not in reservations:
+                yield f"{name} settles {target}, which was never reserved"
             settled.add(target)
         elif entry["kind"] == "released":
             yield f"{name} releases nothing"
         if entry["kind"] == "executed":
             executed += amount
+            executions[entry["entry_id"]] = amount
             if "over_refund" in entry.get("flags", ()):
                 flagged += amount
     standing = {entry_id: entry for entry_id, entry in reservations.items() if entry_id not in settled}
     for entry_id, entry in standing.items():
-        if entry.get("case_id") not in open_cases:
+        if entry.get("case_id") not in promising and entry.get("executor") != "platform":
             yield f"reserved {entry_id} is left of a case that has ended"
     reserved = sum((Decimal(entry["amount"]["amount"]) for entry in standing.values()), Decimal(0))
     limit = Decimal(paid["amount"])

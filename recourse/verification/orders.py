@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.programmes import Programmes
 from recourse.verification.chain import broken_links
 from recourse.verification.ledger import wrong_entries
 
@@ -25,8 +26,8 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """Everything the stores know about one order: intake's document, the gateway's read document, the case file, and both
-    copies of history and thread."""
+    """Everything the stores know about one order: intake's document, the gateway's read document, the case file, both copies
+    of history and thread, and what the platform is to pay."""
 
     order_id: str
     intake: Document | None
@@ -36,10 +37,12 @@ class OrderView:
     read_history: Sequence[Document] = ()
     messages: frozenset[str] = frozenset()
     read_messages: frozenset[str] = frozenset()
+    payments: Sequence[Document] = ()
 
 
-def check_order(view: OrderView, now: str) -> Iterator[Violation]:
-    """The invariants of one order at the moment `now` of the stack's clock (fixed-width text)."""
+def check_order(view: OrderView, now: str, programmes: Programmes) -> Iterator[Violation]:
+    """The invariants of one order at the moment `now` of the stack's clock (fixed-width text); `programmes` say in which states
+    a case may wait for somebody outside."""
     if view.intake is None:
         yield Violation("no_order_lost", view.order_id, "another service knows it, intake does not")
         return
@@ -48,7 +51,8 @@ def check_order(view: OrderView, now: str) -> Iterator[Violation]:
         return
     for check, detail in (
         *_agreement(view.intake, view.gateway, view.cases),
-        *_case_files(view.intake, view.gateway, view.cases, now),
+        *_case_files(view.intake, view.gateway, view.cases, now, programmes),
+        *_payments(view),
         *_histories(view),
     ):
         yield Violation(check, view.order_id, detail)
@@ -89,7 +93,9 @@ def _seen(document: Document, source: str) -> int:
     return document["seen"].get(source, 0)
 
 
-def _case_files(intake: Document, gateway: Document, kept: Document | None, now: str) -> Iterator[tuple[str, str]]:
+def _case_files(
+    intake: Document, gateway: Document, kept: Document | None, now: str, programmes: Programmes
+) -> Iterator[tuple[str, str]]:
     """Cases, deadlines, payout and money."""
     own, read = intake["body"], gateway["body"]
     standing = own["standing"]
@@ -107,11 +113,13 @@ def _case_files(intake: Document, gateway: Document, kept: Document | None, now:
         if (span.get("closed_at") is None) != (span["case_id"] in running):
             yield "payout_held_iff_open", f"{span['case_id']} is open in one of intake and cases only"
     for case_id in sorted(running):
-        yield from _deadlines(case_id, cases[case_id], now)
+        yield from _deadlines(case_id, cases[case_id], now, programmes)
     for case_id, case in cases.items():
         if case_id not in running and (case["deadlines"] or case.get("turn") or not case.get("outcome")):
             yield "ended_is_ended", f"{case_id} has ended with deadlines, a turn or no outcome"
-    for wrong in wrong_entries(own["order"]["amount"], file["ledger"], frozenset(running)):
+    # An accepted complaint ends with the merchant's promise, which stands until a fact says that it was kept.
+    promising = running | {case_id for case_id, case in cases.items() if case.get("outcome") == "accepted"}
+    for wrong in wrong_entries(own["order"]["amount"], file["ledger"], frozenset(promising)):
         yield "ledger_sums", wrong
     if kept is not None:
         shown = read.get("file") or {}
@@ -120,9 +128,32 @@ def _case_files(intake: Document, gateway: Document, kept: Document | None, now:
                 yield "services_agree", f"the case file's {name} differ between cases and the read model"
 
 
-def _deadlines(case_id: str, case: Document, now: str) -> Iterator[tuple[str, str]]:
+def _payments(view: OrderView) -> Iterator[tuple[str, str]]:
+    """What the platform reserved is being paid, each decision once; what was paid stands in the ledger under its reference."""
+    ledger = () if view.cases is None else view.cases["body"]["ledger"]
+    settled = {entry.get("settles"): entry for entry in ledger}
+    payments = {payment["_id"]: payment for payment in view.payments}
+    for entry in ledger:
+        if entry["kind"] != "reserved" or entry.get("executor") != "platform":
+            continue
+        payment, executed = payments.get(entry["decision_id"]), settled.get(entry["entry_id"])
+        if payment is None:
+            yield "refunds_paid_once", f"{entry['decision_id']} is reserved and nobody is to pay it"
+        elif payment["order"]["amount"] != entry["amount"]:
+            yield "refunds_paid_once", f"{payment['_id']} pays {payment['order']['amount']} for {entry['amount']}"
+        elif (payment["state"] == "executed") != (executed is not None):
+            yield "refunds_paid_once", f"{payment['_id']} is {payment['state']}, the ledger has {executed and executed['kind']}"
+        elif executed is not None and (executed["kind"], executed.get("reference")) != ("executed", payment["reference"]):
+            yield "refunds_paid_once", f"{payment['_id']} was paid as {payment['reference']}, the ledger says otherwise"
+
+
+def _deadlines(case_id: str, case: Document, now: str, programmes: Programmes) -> Iterator[tuple[str, str]]:
     turn = case.get("turn")
-    if turn != "platform" and not any(deadline["party"] == turn for deadline in case["deadlines"]):
+    if turn is None:
+        policy = case["policy"]
+        if not programmes.get(policy["programme"], policy["version"]).states[case["state"]].waits_for:
+            yield "open_case_has_deadline", f"{case_id} in {case['state']} waits for nobody"
+    elif turn != "platform" and not any(deadline["party"] == turn for deadline in case["deadlines"]):
         yield "open_case_has_deadline", f"{case_id} in {case['state']} waits for {turn} without a deadline"
     for deadline in case["deadlines"]:
         if deadline["due_at"] < now:

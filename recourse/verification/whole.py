@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -25,6 +26,8 @@ from contracts.topics import (
     SERVICES,
     dead_letters_of,
 )
+from deploy.local.payments import FILE, PaymentBook
+from engine.programmes import Programmes
 from recourse.verification.orders import OrderView, Violation, check_order
 from recourse.verification.reading import Log, grouped, in_pages, records_of, those
 from recourse.verification.topics import EventLog
@@ -39,13 +42,13 @@ _HEAVY: tuple[str, ...] = ("effects", "marks")
 _END_STATES = ("sent", "failed", "addressed")
 
 
-async def verify_all(settings: Settings) -> dict[str, Any]:
-    """Check all invariants on the stack that `settings` names.
+async def verify_all(settings: Settings, paid: Path | None = None) -> dict[str, Any]:
+    """Check all invariants on the stack that `settings` names; `paid` is the folder of a sandbox's payment provider.
 
     Returns `{checked: {what: count}, violations: [{check, of, detail}], now}`; of many violations the first 200, and `more`."""
     client = connect(settings)
     try:
-        return await Verifier(settings, client).run()
+        return await Verifier(settings, client, paid).run()
     finally:
         client.close()
 
@@ -53,8 +56,11 @@ async def verify_all(settings: Settings) -> dict[str, Any]:
 class Verifier:
     """One pass over all stores and topics."""
 
-    def __init__(self, settings: Settings, client: Any) -> None:
+    def __init__(self, settings: Settings, client: Any, paid: Path | None = None) -> None:
+        """Raises ProgrammeError where the operator's own programmes cannot be read."""
         self._settings = settings
+        self._paid = paid
+        self._programmes = Programmes.shipped_and(settings.programmes)
         self._databases: dict[str, Database] = {service: client[settings.prefixed(service)] for service in SERVICES}
         self._checked: Counter[str] = Counter()
         self._violations: list[Violation] = []
@@ -67,7 +73,7 @@ class Verifier:
         doubtful: list[str] = []
         async for page in in_pages(self._databases["intake"]["orders"], leave_out=_HEAVY):
             for view in await self._views(page):
-                found = list(check_order(view, self._now))
+                found = list(check_order(view, self._now, self._programmes))
                 self._count(view)
                 if found:
                     doubtful.append(view.order_id)
@@ -75,6 +81,7 @@ class Verifier:
         await self._look_again(doubtful)
         await self._orphans()
         await self._merchants()
+        await self._payments()
         await self._event_topics()
         await self._commands()
         await self._acknowledged()
@@ -124,12 +131,22 @@ class Verifier:
         files_by_id = {document["_id"]: document for document in files}
         case_ids = {case_id for document in files for case_id in document["body"]["cases"]}
         case_ids |= {span["case_id"] for document in page for span in document["body"]["cases"]}
-        history, read_history, messages, read_messages = await asyncio.gather(
+        decisions = {
+            entry["decision_id"]
+            for document in files
+            for entry in document["body"]["ledger"]
+            if entry.get("executor") == "platform" and entry.get("decision_id")
+        }
+        history, read_history, messages, read_messages, payments = await asyncio.gather(
             those(cases["history"], "case_id", case_ids),
             those(gateway["history"], "case_id", case_ids, {"data": 0}),
             those(cases["messages"], "case_id", case_ids, {"message_id": 1, "order_id": 1}),
             those(gateway["messages"], "case_id", case_ids, {"message_id": 1, "order_id": 1}),
+            those(cases["payments"], "_id", decisions),
         )
+        payments_by_order: dict[str, list[dict[str, Any]]] = {}
+        for payment in payments:
+            payments_by_order.setdefault(payment["order"]["order_id"], []).append(payment)
         by_order = [_by_order(history), _by_order(read_history)]
         threads = [grouped(documents, "order_id") for documents in (messages, read_messages)]
         return [
@@ -142,6 +159,7 @@ class Verifier:
                 read_history=by_order[1].get(document["_id"][4:], ()),
                 messages=frozenset(message["message_id"] for message in threads[0].get(document["_id"], ())),
                 read_messages=frozenset(message["message_id"] for message in threads[1].get(document["_id"], ())),
+                payments=payments_by_order.get(document["_id"], ()),
             )
             for document in page
         ]
@@ -166,7 +184,7 @@ class Verifier:
                 chunk = left[begin : begin + 500]
                 documents = await those(self._databases["intake"]["orders"], "_id", chunk, dict.fromkeys(_HEAVY, 0))
                 for view in await self._views(documents):
-                    found = list(check_order(view, self._now))
+                    found = list(check_order(view, self._now, self._programmes))
                     if found:
                         wrong.append(view.order_id)
                     if last:
@@ -203,6 +221,34 @@ class Verifier:
                 read = shown.get(document["_id"])
                 if read is None or read["body"].get("merchant") != document["body"]["merchant"]:
                     self._found("services_agree", document["_id"], "intake's merchant is not the one that is shown")
+
+    async def _payments(self) -> None:
+        """What is or was to be paid was decided, and a sandbox's provider has paid just what is marked as executed."""
+        cases = self._databases["cases"]
+        book = PaymentBook(self._paid) if self._paid is not None and (self._paid / FILE).exists() else None
+        async for page in in_pages(cases["payments"]):
+            self._checked["payments"] += len(page)
+            orders = {payment["order"]["order_id"] for payment in page}
+            files = {one["_id"]: one for one in await those(cases["files"], "_id", orders, {"body.ledger": 1})}
+            for payment in page:
+                ledger = files.get(payment["order"]["order_id"], {"body": {"ledger": ()}})["body"]["ledger"]
+                if not any(entry.get("decision_id") == payment["_id"] for entry in ledger):
+                    self._found("refunds_paid_once", payment["_id"], "it is to be paid and nobody decided it")
+                if book is not None and payment["state"] == "executed":
+                    paid = book.find(payment["_id"])
+                    amount = payment["order"]["amount"]
+                    told = (payment["reference"], amount["amount"], amount["currency"])
+                    if paid is None or (paid.reference, paid.amount, paid.currency) != told:
+                        self._found("refunds_paid_once", payment["_id"], f"marked as {told}, the provider paid {paid}")
+        after = 0
+        while book is not None and (page := book.payments(after=after, limit=500, order_id=None, decision_id=None)):
+            known = {one["_id"] for one in await those(cases["payments"], "_id", {one.decision_id for one in page}, {"_id": 1})}
+            for paid in page:
+                if paid.decision_id not in known:
+                    self._found("refunds_paid_once", paid.decision_id, "the provider paid it and nobody knows of it")
+            after = page[-1].number
+        if book is not None:
+            book.close()
 
     # Topics
 

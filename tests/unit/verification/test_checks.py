@@ -9,11 +9,13 @@ import pytest
 import rfc8785
 
 from chassis.loop import RawRecord
+from engine.programmes import Programmes
 from recourse.verification.chain import broken_links
 from recourse.verification.ledger import wrong_entries
 from recourse.verification.orders import OrderView, check_order
 from recourse.verification.topics import EventLog
 
+PROGRAMMES = Programmes.shipped()
 NOW = "2019-07-20T00:00:00.000Z"
 HEX = "0123456789abcdef" * 2
 ORDER = f"ord_{HEX}"
@@ -68,6 +70,7 @@ def whole() -> dict[str, Any]:
         "remind_at": ["2019-07-23T00:00:00.000Z"],
     }
     case = {
+        "policy": {"programme": "buyer-protection", "version": 1},
         "state": "submitted",
         "turn": "merchant",
         "outcome": None,
@@ -102,7 +105,7 @@ def whole() -> dict[str, Any]:
 
 
 def checks_of(parts: dict[str, Any]) -> set[str]:
-    return {violation.check for violation in check_order(OrderView(order_id=ORDER, **parts), NOW)}
+    return {violation.check for violation in check_order(OrderView(order_id=ORDER, **parts), NOW, PROGRAMMES)}
 
 
 def changed(change: Callable[[dict[str, Any]], None]) -> set[str]:
@@ -165,6 +168,7 @@ def end(parts: dict[str, Any], **change: Any) -> None:
         ("payout_held_iff_open", lambda parts: parts["intake"]["body"]["standing"].update(payout={"held": False})),
         ("payout_held_iff_open", lambda parts: parts["intake"]["body"]["cases"][0].update(closed_at=NOW)),
         ("open_case_has_deadline", lambda parts: case_in(parts).update(deadlines=[])),
+        ("open_case_has_deadline", lambda parts: case_in(parts).update(state="under_review", turn=None, deadlines=[])),
         ("no_deadline_missed", lambda parts: case_in(parts)["deadlines"][0].update(due_at="2019-07-19T23:59:59.999Z")),
         ("ledger_sums", lambda parts: reserve(parts, "80.01")),
         ("ended_is_ended", lambda parts: end(parts, outcome=None)),
@@ -183,6 +187,55 @@ def test_a_case_that_ended_everywhere_is_whole_and_money_left_of_it_is_not() -> 
         reserve(parts, "10.00")
 
     assert changed(with_reservation) == {"ledger_sums"}
+
+
+def pay(parts: dict[str, Any], *, executed: bool = True, **change: Any) -> None:
+    """The platform decided a refund of 10, which has flowed or is on its way; the payment is changed by `change`."""
+    ledger = [entry("e1", "reserved", "10.00", executor="platform", decision_id="dec_1")]
+    if executed:
+        more = {"executor": "platform", "decision_id": "dec_1", "settles": "e1", "reference": "pay_1"}
+        ledger.append(entry("e2", "executed", "10.00", **more))
+    for file in (parts["cases"]["body"], parts["gateway"]["body"]["file"]):
+        file["ledger"] = ledger
+    paid = {"state": "executed", "reference": "pay_1"} if executed else {"state": "due"}
+    payment = {"_id": "dec_1", "order": {"order_id": ORDER, "amount": {**EUR, "amount": "10.00"}}, **paid, **change}
+    parts["payments"] = [payment] if change.get("there", True) else []
+
+
+@pytest.mark.rule("NX-06")
+def test_the_platform_s_refunds_outlive_their_case_until_they_are_paid() -> None:
+    def ended(**payment: Any) -> set[str]:
+        def change(parts: dict[str, Any]) -> None:
+            end(parts, outcome="decided_refund")
+            pay(parts, **payment)
+
+        return changed(change)
+
+    assert ended() == ended(executed=False) == set()
+    for wrong in (
+        {"there": False},
+        {"executed": False, "there": False},
+        {"state": "due"},
+        {"executed": False, "state": "executed", "reference": "pay_1"},
+        {"reference": "pay_2"},
+        {"order": {"order_id": ORDER, "amount": {**EUR, "amount": "11.00"}}},
+    ):
+        assert ended(**wrong) == {"refunds_paid_once"}, wrong
+
+
+def test_the_promise_of_an_accepted_complaint_outlives_it() -> None:
+    def accepted(parts: dict[str, Any]) -> None:
+        end(parts, outcome="accepted")
+        reserve(parts, "10.00")
+
+    assert changed(accepted) == set()
+
+
+def test_a_claim_that_waits_for_its_provider_needs_no_deadline() -> None:
+    claims = {"programme": "claims", "version": 1}
+    waits = {"policy": claims, "state": "under_review", "turn": None, "deadlines": []}
+    assert changed(lambda parts: case_in(parts).update(waits)) == set()
+    assert changed(lambda parts: case_in(parts).update(waits | {"state": "submitted"})) == {"open_case_has_deadline"}
 
 
 def test_a_case_on_the_platform_s_turn_needs_no_deadline() -> None:
@@ -213,6 +266,16 @@ def entry(entry_id: str, kind: str, amount: str, **more: Any) -> dict[str, Any]:
             1,
         ),
         ([entry("a", "reserved", "10.00")], 1),
+        ([entry("a", "reserved", "10.00", executor="platform")], 0),
+        ([entry("a", "executed", "80.00"), entry("b", "released", "80.00", settles="a"), entry("c", "executed", "80.00")], 0),
+        (
+            [
+                entry("a", "executed", "80.00"),
+                entry("b", "released", "80.00", settles="a"),
+                entry("c", "released", "80.00", settles="a"),
+            ],
+            1,
+        ),
     ],
 )
 def test_ledgers_are_added_up(entries: list[dict[str, Any]], wrong: int) -> None:
