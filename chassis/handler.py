@@ -13,6 +13,7 @@ from contracts.topics import Topic
 __all__ = ["Emission", "Handler", "Inbound", "Recalling", "Step"]
 
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 R = TypeVar("R", contravariant=True)
 
 
@@ -45,11 +46,11 @@ class Emission:
 
 
 @dataclass(frozen=True, slots=True)
-class Step(Generic[S]):
+class Step(Generic[S_co]):
     """What one record did. Returning the very state it was given means: no write. Emissions and appends of a step with a write
     are remembered in the document until the next write, so that a crash cannot lose them."""
 
-    state: S
+    state: S_co
     emissions: tuple[Emission, ...] = ()
     appends: tuple[Append, ...] = ()
     recallable: bool = False

@@ -11,7 +11,7 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chassis.settings import Settings
 
-__all__ = ["Append", "Collection", "CommandCounter", "Database", "MongoStore", "Write", "connect"]
+__all__ = ["Append", "Collection", "CommandCounter", "Database", "MongoStore", "Write", "connect", "counted"]
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
@@ -52,6 +52,12 @@ def connect(settings: Settings, *listeners: CommandListener) -> "AsyncIOMotorCli
         retryReads=False,
         event_listeners=list(listeners),
     )
+
+
+async def counted(collection: Collection, wanted: Mapping[str, Any], field: str) -> dict[Any, int]:
+    """How many documents there are by the value of a field."""
+    grouped = collection.aggregate([{"$match": wanted}, {"$group": {"_id": f"${field}", "count": {"$sum": 1}}}])
+    return {found["_id"]: found["count"] for found in await grouped.to_list(None)}
 
 
 @dataclass(frozen=True, slots=True)

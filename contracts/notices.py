@@ -4,8 +4,9 @@ from typing import Literal
 
 from contracts.actors import Party
 from contracts.base import Message, Model, Moment
+from contracts.texts import Email, Locale
 
-__all__ = ["NoticeBounced", "NoticeFailed", "NoticeKind", "NoticeProof", "NoticeSent", "SendLink"]
+__all__ = ["NoticeBounced", "NoticeFailed", "NoticeKind", "NoticeProof", "NoticeSent", "SendLink", "TellMerchant"]
 
 NoticeKind = Literal[
     "check_in",
@@ -21,6 +22,10 @@ NoticeKind = Literal[
     "progress",
     "attention",
     "link",
+    "issue_rate",
+    "policy_change",
+    "handover",
+    "return_info_reminder",
 ]
 
 
@@ -57,6 +62,18 @@ class NoticeBounced(Message, kind="notice.bounced"):
     order_id: str
     case_id: str
     notice: NoticeProof
+
+
+class TellMerchant(Message, kind="merchant.tell"):
+    """To notifications: mail a merchant about its shop rather than a case. `about` is what the kind of notice speaks of, as
+    texts; moments and days in their forms of the contracts. Goes to the merchant's `all` addresses unless `to` names another
+    one, a consultant's, then in `locale`."""
+
+    merchant_id: str
+    notice: NoticeKind
+    about: dict[str, str] = {}
+    to: Email | None = None
+    locale: Locale | None = None
 
 
 class NoticeSent(Message, kind="notice.sent"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from contracts import cases, desk, issue_rate, matrix, notices, orders, outages, platform, topics
+from contracts import cases, desk, issue_rate, matrix, notices, orders, outages, platform, rollouts, topics
 from contracts.base import Message
 from contracts.topics import Topic
 
@@ -26,6 +26,9 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
         orders.AskClaim,
         orders.DeclareInsolvency,
         orders.CheckInReached,
+        rollouts.MakeRollout,
+        rollouts.OptIn,
+        rollouts.AnnounceRollout,
     ),
     topics.INTAKE_EVENTS: (
         orders.MerchantChanged,
@@ -34,6 +37,9 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
         orders.ReportAccepted,
         orders.CheckInAsked,
         orders.OrderChanged,
+        rollouts.RolloutMade,
+        rollouts.MerchantOptedIn,
+        rollouts.RolloutAnnounced,
         orders.CommandRefused,
         orders.CommandRepeated,
     ),

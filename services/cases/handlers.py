@@ -13,6 +13,7 @@ from contracts.cases import (
     Change,
     ConfirmExecution,
     DeadlineReached,
+    ExtendDeadline,
     MessagePosted,
     PostMessage,
     ReminderReached,
@@ -32,6 +33,7 @@ __all__ = ["CasesHandler", "Docket"]
 
 _HEARD = (
     ReportAccepted
+    | ExtendDeadline
     | FactRecorded
     | TakeAction
     | PostMessage

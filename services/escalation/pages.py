@@ -16,6 +16,7 @@ from contracts.cases import CaseEvent, Change, DeadlineReached, ReminderReached
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import derived
 from contracts.orders import CheckInReached, OrderRegistered
+from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, RolloutMade
 from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS
 
 __all__ = ["LAST_OF_HOUR", "Page", "Timer", "command_of", "hour_of", "pages_of", "timers_of"]
@@ -25,13 +26,14 @@ PAGE_ENTRIES = 1_000
 
 LAST_OF_HOUR = ":59:59.999Z"
 
-Kind = Literal["check_in", "deadline", "reminder"]
+Kind = Literal["check_in", "deadline", "reminder", "announcement"]
 
 
 class Timer(NamedTuple):
     """A moment at which a service is to be told. `at` is first, as text that sorts as time, so that timers sort by moment.
 
-    `deadline_id` and `generation` are the fence: whoever is told drops what no longer stands. A check-in has none."""
+    `deadline_id` and `generation` are the fence: whoever is told drops what no longer stands. A check-in has none. Of an
+    announcement `order_id` is the key of all roll-outs and `deadline_id` the roll-out's."""
 
     at: str
     kind: Kind
@@ -69,11 +71,15 @@ def hour_of(moment: str) -> str:
 
 
 def timers_of(message: Message) -> Iterator[Timer]:
-    """The moments that an event sets: an order's check-in (BP-05), a case's deadlines and the reminders before them."""
+    """The moments that an event sets: an order's check-in (BP-05), a case's deadlines and the reminders before them, the
+    announcement of a roll-out (BP-24)."""
     if isinstance(message, OrderRegistered):
         check_in_at = message.standing.protection.check_in_at
         if check_in_at is not None:
             yield Timer(format_moment(check_in_at), "check_in", message.order.order_id)
+    elif isinstance(message, RolloutMade):
+        rollout = message.rollout
+        yield Timer(format_moment(rollout.announce_at), "announcement", ROLLOUTS_KEY, "", rollout.rollout_id)
     elif isinstance(message, CaseEvent):
         change: Change | None = getattr(message, "change", None)
         for deadline in change.deadlines_set if change is not None else ():
@@ -122,5 +128,7 @@ def _message(timer: Timer, at: datetime) -> tuple[str, Message]:
             return INTAKE_COMMANDS.name, CheckInReached(order_id=timer.order_id, due_at=at)
         case "deadline":
             return CASES_COMMANDS.name, DeadlineReached(**fence, due_at=at)
+        case "announcement":
+            return INTAKE_COMMANDS.name, AnnounceRollout(rollout_id=timer.deadline_id)
         case "reminder":
             return CASES_COMMANDS.name, ReminderReached(**fence, remind_at=at)

@@ -1,14 +1,16 @@
-"""Escalation's database: pages of timers, written once and deleted whole, and per partition a cursor of what has fired."""
+"""Escalation's database: pages of timers, written once and deleted whole, per partition a cursor of what has fired, tables."""
 
 from collections.abc import AsyncIterator, Collection
 
 from chassis.store import Append, Database, MongoStore
 from services.escalation.pages import Page, hour_of
 
-__all__ = ["CURSORS", "PAGES", "TimerStore"]
+__all__ = ["CURSORS", "PAGES", "TABLES", "TimerStore"]
 
 PAGES = "pages"
 CURSORS = "cursors"
+TABLES = "tables"
+"""Documents of the platform's own tables, which the processing loop writes."""
 
 BEGINNING = "1970-01-01T00:00:00.000Z"
 """The cursor of a partition of which nothing has fired yet."""
@@ -46,6 +48,12 @@ class TimerStore:
         span = {"_id": {"$gte": first_hour, "$lt": f"{last_hour};"}, "partition": {"$in": list(partitions)}}
         async for document in self._pages.find(span, batch_size=_READ_PAGES).sort("_id", 1):
             yield Page.of(document)
+
+    async def pages_after(self, partition: int, page_id: str, limit: int) -> list[tuple[str, Page]]:
+        """At most `limit` pages of a partition, with their ids, that come after an id or an hour; the earliest first."""
+        wanted = {"_id": {"$gt": page_id}, "partition": partition}
+        found = await self._pages.find(wanted, batch_size=limit).sort("_id", 1).limit(limit).to_list(limit)
+        return [(document["_id"], Page.of(document)) for document in found]
 
     async def delete_before(self, partitions: Collection[int], moment: str) -> None:
         """Delete the pages whose whole hour lies before a moment."""

@@ -3,36 +3,49 @@
 from litestar import Litestar
 from litestar.di import Provide
 
-from services.gateway import openapi, pages
+from services.gateway import form_pages, openapi, pages
 from services.gateway.context import Gateway, TheGateway
+from services.gateway.inbound.mailroom import Mailroom
 from services.gateway.principals import Principal
 from services.gateway.problems import on_error
 from services.gateway.requests import AnyRequest
 from services.gateway.resources import (
     cases,
+    decision_rules,
+    desk,
     evidence,
     facts,
+    form_reports,
+    forms,
     history,
     imports,
+    inbox,
+    issue_rate,
+    keys,
     links,
     merchants,
     messages,
     orders,
     outcomes,
+    payouts,
     problems,
     programmes,
     reports,
     sandbox,
+    usage,
 )
 
 __all__ = ["create_app"]
 
 
-def create_app(gateway: Gateway) -> Litestar:
+def create_app(gateway: Gateway, mailroom: Mailroom) -> Litestar:
     """The application over one process' gateway."""
 
     def the_gateway() -> Gateway:
         return gateway
+
+    def the_mailroom() -> Mailroom:
+        return mailroom
 
     # It asks for the gateway, so that Litestar resolves one after the other instead of in a group of tasks per request.
     async def principal_of(request: AnyRequest, gateway: TheGateway) -> Principal:
@@ -40,6 +53,10 @@ def create_app(gateway: Gateway) -> Litestar:
 
     modules = [
         merchants,
+        desk,
+        forms,
+        form_reports,
+        keys,
         orders,
         imports,
         facts,
@@ -49,11 +66,17 @@ def create_app(gateway: Gateway) -> Litestar:
         messages,
         history,
         evidence,
+        inbox,
         programmes,
+        decision_rules,
+        issue_rate,
         outcomes,
+        payouts,
+        usage,
         problems,
         openapi,
         pages,
+        form_pages,
     ]
     if gateway.sandbox is not None:
         modules.append(sandbox)
@@ -61,6 +84,7 @@ def create_app(gateway: Gateway) -> Litestar:
         route_handlers=[route for module in modules for route in module.routes],
         dependencies={
             "gateway": Provide(the_gateway, sync_to_thread=False),
+            "mailroom": Provide(the_mailroom, sync_to_thread=False),
             "principal": Provide(principal_of),
         },
         exception_handlers={Exception: on_error},

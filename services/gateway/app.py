@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from chassis.barrier import Barrier
 from chassis.clock import RealClock
@@ -13,7 +13,11 @@ from services.gateway.api import create_app
 from services.gateway.commands import Commands
 from services.gateway.context import Gateway
 from services.gateway.idempotency import Idempotency
+from services.gateway.inbound.listener import Listener
+from services.gateway.inbound.mailroom import Mailroom
+from services.gateway.inbound.store import MailStore
 from services.gateway.objects import Objects
+from services.gateway.outages import Outages
 from services.gateway.principals import Principals
 from services.gateway.projector import Projector
 from services.gateway.sandbox import SandboxControl
@@ -29,37 +33,50 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     from."""
     if not settings.secret or not settings.platform_key:
         raise SettingsError("set RECOURSE_SECRET, which signs links, and RECOURSE_PLATFORM_KEY")
-    listener = listening(settings.http_host, settings.http_port)
-    with listener:
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(listening(settings.http_host, settings.http_port))
+        inbound = None
+        if settings.inbound_port:
+            inbound = sockets.enter_context(listening(settings.inbound_host, settings.inbound_port))
         async with open_runtime(settings, Projector.service) as runtime:
             await create_indexes(runtime.database)
-            await _run(settings, runtime, listener, stop)
+            await _run(settings, runtime, listener, inbound, stop)
 
 
-async def _run(settings: Settings, runtime: Runtime, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _run(
+    settings: Settings, runtime: Runtime, listener: socket.socket, inbound: socket.socket | None, stop: asyncio.Event
+) -> None:
     reads = PointReads(runtime.database)
     waiting = Waiting(settings, reads)
     barrier = Barrier(settings, runtime.publisher) if settings.sandbox else None
     control = None if barrier is None else SandboxControl(runtime.database, runtime.publisher, barrier)
+    outages = Outages(runtime.database, runtime.publisher, runtime.clock, runtime.health)
     gateway = Gateway(
         settings=settings,
         database=runtime.database,
         reads=reads,
         clock=runtime.clock,
-        programmes=Programmes.shipped(),
+        programmes=Programmes.shipped_and(settings.programmes),
         principals=Principals(settings, reads),
         idempotency=Idempotency(runtime.database),
         commands=Commands(runtime.database, reads, runtime.publisher, waiting, runtime.clock),
         objects=Objects(settings.evidence_url),
+        outages=outages,
         sandbox=control,
     )
-    server = HttpServer(create_app(gateway), listener)
-    background = [waiting.listen, server.serve]
+    mailroom = Mailroom(gateway, MailStore(runtime.database), settings.inbound_authserv)
+    await mailroom.mails.create_indexes()
+    server = HttpServer(create_app(gateway, mailroom), listener)
+    background = [waiting.listen, server.serve, mailroom.work]
+    if inbound is not None:
+        background.append(Listener(mailroom, inbound, f"inbound.{mailroom.domain}").serve)
     if barrier is not None and control is not None:
         background += [barrier.listen, control.look_after]
         await control.start(settings.clock or RealClock().now())
+    else:
+        background.append(outages.watch)
     try:
-        await runtime.run(Projector(), stop, background=background)
+        await runtime.run(Projector(arrived=mailroom.pending), stop, background=background)
     finally:
         if barrier is not None:
             with suppress(Exception):

@@ -2,7 +2,7 @@
 
 import gettext
 import io
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency
+from babel.numbers import format_currency, format_percent
 
 from contracts.money import Money
 
@@ -56,12 +56,20 @@ class Language:
         translated = self._gettext(text)
         return translated.format(**given) if given else translated
 
+    def percent(self, share: float) -> str:
+        """0.0417 as `4.2 %` is written here."""
+        return format_percent(share, format="#,##0.0 %", locale=self._formats).translate(_SPACES)
+
     def ngettext(self, one: str, many: str, count: int, **given: object) -> str:
         return self._ngettext(one, many, count).format(count=count, **given)
 
     def day(self, moment: datetime, timezone: str) -> str:
         """The day of a moment in a zone: `15. Juli 2019`."""
-        return format_date(moment.astimezone(_zone(timezone)).date(), "long", locale=self._formats)
+        return self.date(moment.astimezone(_zone(timezone)).date())
+
+    def date(self, day: date) -> str:
+        """`15. Juli 2019`."""
+        return format_date(day, "long", locale=self._formats)
 
     def moment(self, moment: datetime, timezone: str) -> str:
         """Day, time and zone: `15. Juli 2019, 14:30 (Mitteleuropäische Sommerzeit)`."""

@@ -14,6 +14,7 @@ from email.utils import format_datetime, formataddr, parseaddr
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from contracts.base import format_moment
+from contracts.mailboxes import reply_domain
 from contracts.notices import NoticeKind
 from services.notifications.wording import Words
 
@@ -37,35 +38,47 @@ _TEXT = _templates.get_template("mail.txt.j2")
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who mails come from: the header as it is sent, the bare address, its domain and the name that signs."""
+    """Who mails come from: the header as it is sent, the bare address, its domain and the name that signs; and the domain
+    that answers and bounces come back to."""
 
     header: str
     address: str
     domain: str
     name: str
+    reply_domain: str
 
     @classmethod
-    def of(cls, mail_from: str) -> "Sender":
-        """From `Name <address>`. Raises ValueError where there is no address."""
+    def of(cls, mail_from: str, replies: str = "") -> "Sender":
+        """From `Name <address>`, and the domain of replies where it is another. Raises ValueError where there is no address."""
         name, address = parseaddr(mail_from)
         if "@" not in address:
             raise ValueError(f"{mail_from!r} names no mail address; give Name <name@domain>")
-        return cls(formataddr((name, address)), address, address.rpartition("@")[2], name or address)
+        domain = address.rpartition("@")[2]
+        return cls(formataddr((name, address)), address, domain, name or address, reply_domain(replies, mail_from))
+
+    @property
+    def return_path(self) -> str:
+        """Where servers send a mail back to: an address whose mails we read."""
+        return self.address if self.domain.lower() == self.reply_domain else f"bounces@{self.reply_domain}"
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What the headers of a mail are made from. `sent_at` is the stack's clock."""
+    """What the headers of a mail are made from. `sent_at` is the stack's clock. Whoever answers to `reply_to`, or to
+    `message_id`, has read this mail; `thread` is what all mails of a case refer to."""
 
     notice_id: str
+    message_id: str
+    reply_to: str | None
+    thread: str | None
     kind: NoticeKind
     to: str
-    order_id: str
+    order_id: str | None
     case_id: str | None
     sent_at: datetime
 
 
-def render(words: Words, url: str, headers: Headers, sender: Sender) -> bytes:
+def render(words: Words, url: str | None, headers: Headers, sender: Sender) -> bytes:
     """The mail as it is handed to a server, lines ended by CRLF.
 
     Message-ID is made from the notice, so that a mail sent again after a crash can be told as the same one."""
@@ -77,11 +90,13 @@ def render(words: Words, url: str, headers: Headers, sender: Sender) -> bytes:
         f"To: {_one_line(headers.to)}",
         f"Subject: {_encoded(words.subject)}",
         f"Date: {format_datetime(headers.sent_at)}",
-        f"Message-ID: <{headers.notice_id}@{sender.domain}>",
+        *([f"Reply-To: {headers.reply_to}"] if headers.reply_to else []),
+        f"Message-ID: {headers.message_id}",
+        *([f"References: {headers.thread}"] if headers.thread else []),
         "Auto-Submitted: auto-generated",
         f"Content-Language: {words.language}",
         f"X-Recourse-Kind: {headers.kind}",
-        f"X-Recourse-Order: {headers.order_id}",
+        *([f"X-Recourse-Order: {headers.order_id}"] if headers.order_id else []),
         *([f"X-Recourse-Case: {headers.case_id}"] if headers.case_id else []),
         f"X-Recourse-Sent-At: {format_moment(headers.sent_at)}",
         "MIME-Version: 1.0",

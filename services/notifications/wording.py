@@ -13,7 +13,7 @@ from engine.programmes import Programme, Programmes, in_language
 from services.notifications.letters import Letter
 from services.notifications.locales import Language
 
-__all__ = ["Words", "words_of"]
+__all__ = ["Words", "contact_of", "words_of"]
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ def words_of(letter: Letter, merchant: Merchant, speak: Language, platform: str,
         _ask(words, tell)
     words.rows = _rows(tell)
     words.contact_title = speak._("How to reach {shop}", shop=merchant.name)
-    words.contact = _contact(tell)
+    words.contact = contact_of(merchant, speak)
     words.closing = _closing(tell)
     return words
 
@@ -221,6 +221,16 @@ def _reminder(tell: _Telling) -> Words:
     )
 
 
+def _attention(tell: _Telling) -> Words:
+    """Nobody answered; somebody who leads is to look (the returns desk's first silence)."""
+    speak = tell.speak
+    return _opening(
+        speak._("Please look at the case on order {number}", number=tell.number),
+        _what_was_done(tell),
+        speak._("The case “{reason}” on order {number} now stands at: {state}.", **_named(tell)),
+    )
+
+
 def _evidence_requested(tell: _Telling) -> Words:
     speak = tell.speak
     return _opening(
@@ -283,6 +293,7 @@ _OPENINGS: dict[str, Callable[[_Telling], Words]] = {
     "answer": _answer,
     "message": _message,
     "reminder": _reminder,
+    "attention": _attention,
     "evidence_requested": _evidence_requested,
     "proposal": _proposal,
     "decision": _decision,
@@ -433,16 +444,16 @@ def _rows(tell: _Telling) -> list[tuple[str, str]]:
     return rows
 
 
-def _contact(tell: _Telling) -> list[tuple[str, str, str | None]]:
+def contact_of(merchant: Merchant, speak: Language) -> list[tuple[str, str, str | None]]:
     """CP-01, CP-08: the merchant's service contact as it is today."""
-    speak, contact = tell.speak, tell.merchant.service_contact
+    contact = merchant.service_contact
     lines: list[tuple[str, str, str | None]] = [(speak._("E-mail"), contact.email, f"mailto:{contact.email}")]
     if contact.phone:
         lines.append((speak._("Phone"), contact.phone, None))
     if contact.url:
         lines.append((speak._("Website"), contact.url, contact.url))
-    if tell.merchant.return_policy_url:
-        lines.append((speak._("Returns"), tell.merchant.return_policy_url, tell.merchant.return_policy_url))
+    if merchant.return_policy_url:
+        lines.append((speak._("Returns"), merchant.return_policy_url, merchant.return_policy_url))
     return lines
 
 

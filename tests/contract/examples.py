@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from contracts import cases, notices, orders, platform
+from contracts import cases, issue_rate, matrix, notices, orders, outages, platform
 from contracts.actors import SYSTEM, Actor
 from contracts.base import Message
 from contracts.evidence import Evidence
@@ -18,6 +18,7 @@ DUE = datetime(2019, 8, 6, 9, 30, 0, 125_000, tzinfo=UTC)
 EUR_40 = Money(amount=Decimal("40.00"), currency="EUR")
 BUYER = Actor(role="buyer", id="link_1")
 MERCHANT = Actor(role="merchant", id="key_1")
+PLATFORM = Actor(role="platform", id="platform")
 PARTNER = Actor(role="partner", id="partner", acts_for="buyer")
 EVIDENCE = Evidence(
     evidence_id="evd_3f2b8a6c1d4e5f60718293a4b5c6d7e8_0123456789abcdef",
@@ -173,11 +174,64 @@ def _about_case(**more: object) -> dict[str, object]:
     return {"case_id": CASE_ID, "order_id": ORDER_ID, "actor": MERCHANT, "at": AT, "case_version": 2, "seal": seal, **more}
 
 
+rule_content = matrix.DecisionRuleContent(
+    name="Small and new",
+    programme="buyer-protection",
+    conditions=matrix.RuleConditions(
+        amount_max=EUR_40,
+        amount_min=Money(amount=Decimal("1.00"), currency="EUR"),
+        reasons=("not_received",),
+        merchants=(MERCHANT_ID,),
+        buyer_cases_max=1,
+    ),
+    decision="refund",
+    caps=matrix.RuleCaps(per_buyer_day=1, per_merchant_day=5, per_day=10),
+    effective_from=AT,
+    priority=10,
+)
+matrix_rule = matrix.DecisionRule(
+    **rule_content.model_dump(),
+    rule_id="drl_1",
+    version=2,
+    made_at=AT,
+    changed_at=AT,
+    in_force_from=AT,
+    withdrawn_at=DUE,
+)
+
+rate = issue_rate.IssueRate(
+    merchant_id=MERCHANT_ID,
+    orders=200,
+    reported=14,
+    counted=12,
+    faults=9,
+    status="sanctioned",
+    statement=issue_rate.IssueStatement(text="12 of 200 orders were reported.", at=AT, cases=(CASE_ID,)),
+    appeals=(
+        issue_rate.Appeal(
+            appeal_id="apl_1",
+            message="The parcels were lost.",
+            at=AT,
+            outcome="upheld",
+            answer="The carrier failed.",
+            decided_at=DUE,
+        ),
+    ),
+    pardoned=(CASE_ID,),
+    forecast=issue_rate.IssueForecast(orders_to_recover=40, days=12),
+    at=AT,
+    version=7,
+)
+
 EXAMPLES: tuple[Message, ...] = (
     orders.PutMerchant(merchant_id=MERCHANT_ID, profile=profile, actor=PARTNER),
     orders.RegisterOrder(content=content, facts=(fact_content,), actor=PARTNER),
     orders.RecordFact(order_id=ORDER_ID, content=fact_content, actor=PARTNER),
-    orders.SubmitReport(order_id=ORDER_ID, content=report_content, evidence=(EVIDENCE,), actor=BUYER),
+    orders.SubmitReport(
+        order_id=ORDER_ID, merchant_id=MERCHANT_ID, content=report_content, evidence=(EVIDENCE,), given=True, actor=BUYER
+    ),
+    orders.AskClaim(order_id=ORDER_ID, programme="claims", reason="chargeback", external_id="psp-1"),
+    orders.DeclareInsolvency(merchant_id=MERCHANT_ID, actor=PLATFORM),
     orders.CheckInReached(order_id=ORDER_ID, due_at=AT),
     orders.MerchantChanged(
         merchant=orders.Merchant(**profile.model_dump(), merchant_id=MERCHANT_ID, created_by="partner", version=1)
@@ -228,6 +282,27 @@ EXAMPLES: tuple[Message, ...] = (
         _about_case(actor=SYSTEM, decision_id="command-1", amount=EUR_40, reference="payment-1", change=change)
     ),
     cases.DeadlineExtended.model_validate(_about_case(actor=SYSTEM, change=change)),
+    matrix.PutDecisionRule(rule_id="drl_1", content=rule_content, new=True, if_match=1, actor=PLATFORM),
+    matrix.WithdrawDecisionRule(rule_id="drl_1", if_match=2, actor=PLATFORM),
+    matrix.RunBackTest(back_test_id="bkt_1", rule=rule_content, rule_id="drl_1", since=AT, until=DUE, actor=PLATFORM),
+    matrix.DecisionRuleChanged(rule=matrix_rule),
+    matrix.BackTestPart(back_test_id="bkt_1", number=0, decisions=(matrix.TriedCase(case_id=CASE_ID, decision="refund"),)),
+    matrix.BackTestDone(
+        back_test_id="bkt_1",
+        tried=cases.RuleRef(rule_id="drl_1", version=2),
+        result=matrix.BackTestResult(cases=3, matched=2, decided=1, capped=1, costs=(EUR_40,), decisions_left_out=1),
+        parts=1,
+    ),
+    issue_rate.AskIssueRate(merchant_id=MERCHANT_ID),
+    issue_rate.AppealIssueRate(merchant_id=MERCHANT_ID, appeal_id="apl_1", message="The parcels were lost.", actor=MERCHANT),
+    issue_rate.DecideAppeal(
+        merchant_id=MERCHANT_ID, appeal_id="apl_1", outcome="upheld", message="The carrier failed.", actor=PLATFORM
+    ),
+    issue_rate.IssueRateChanged(rate=rate, before="appealed"),
+    outages.RecordOutage(outage_id="out_1", lost_from=AT, lost_until=DUE, partition=3, after="2019-08-06T09:003:00"),
+    notices.TellMerchant(
+        merchant_id=MERCHANT_ID, notice="issue_rate", about={"status": "warning"}, to="ann@shop.example", locale="de"
+    ),
     notices.SendLink(
         order_id=ORDER_ID,
         order_number="A-1001",

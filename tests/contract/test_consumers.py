@@ -12,11 +12,15 @@ from chassis.handler import Handler, Inbound
 from contracts.envelope import decode
 from contracts.registry import CARRIES, MESSAGES, message_type
 from contracts.topics import READS
+from engine.issue_rate import Window
 from engine.programmes import Programmes
 from services.cases.handlers import CasesHandler
-from services.escalation.handlers import EscalationHandler
+from services.escalation.handlers import EscalationHandler, Found
 from services.escalation.matrix import Findings, Trial
+from services.escalation.outages import Affected
+from services.escalation.rates import RateFindings
 from services.gateway.projector import Projector
+from services.intake.context import Context as IntakeContext
 from services.intake.handlers import IntakeHandler
 from services.notifications.handlers import NotificationsHandler
 from tests.contract.golden import GOLDEN
@@ -30,16 +34,20 @@ def handlers() -> list[Handler[Any]]:
     return [
         IntakeHandler(NOWHERE, programmes),
         CasesHandler(NOWHERE, programmes, offer=NOWHERE, own=NOWHERE, due=NOWHERE),
-        EscalationHandler(NOWHERE, NOWHERE, programmes),
+        EscalationHandler(NOWHERE, NOWHERE, NOWHERE, NOWHERE, programmes),
         NotificationsHandler(offer=NOWHERE, own=NOWHERE, unsent=NOWHERE),
         Projector(lambda: datetime(2019, 8, 1, tzinfo=UTC)),
     ]
 
 
 CONTEXTS: dict[str, Any] = {
-    "intake": {},
+    "intake": IntakeContext(),
     "cases": frozenset(),
-    "escalation": Findings(trials={"example-back-test.run": Trial()}),
+    "escalation": Found(
+        Findings(trials={"example-back-test.run": Trial()}),
+        RateFindings(windows={"shop-1": Window({}, ())}),
+        {"example-outage.record": Affected((), None)},
+    ),
 }
 READINGS = [
     pytest.param(handler, topic.name, path, id=f"{handler.service}-{path.stem}")

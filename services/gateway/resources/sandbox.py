@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from http.client import HTTPConnection, HTTPException
 from typing import Annotated, Any, Literal
@@ -12,7 +12,8 @@ import orjson
 from litestar import Response, get, post
 from pydantic import Field, model_validator
 
-from contracts.base import Duration, Model, Moment, parse_duration
+from contracts.base import Duration, Model, Moment, format_moment, parse_duration
+from contracts.ids import derived
 from contracts.problems import Problem
 from contracts.texts import Email
 from services.gateway.answers import Answer, answer, response_of
@@ -26,6 +27,7 @@ from services.gateway.sandbox import SandboxControl
 __all__ = ["routes"]
 
 _SERVER_S = 10.0
+_LONGEST_OUTAGE = timedelta(days=90)
 _LATEST = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
 
 
@@ -67,6 +69,12 @@ class Bounce(Model):
     """An address that refuses its mails from now on."""
 
     email: Annotated[Email, Field(max_length=254)]
+
+
+class Outage(Model):
+    """Time in which nobody could act; it ends now."""
+
+    duration: Duration
 
 
 def _control(gateway: Gateway, principal: Principal) -> SandboxControl:
@@ -152,6 +160,30 @@ async def declare_bounce(request: AnyRequest, gateway: TheGateway, principal: Ca
     async def work(command_id: str) -> Answer:
         wanted = parsed(Bounce, raw)
         return answer(201, await _mail_server(gateway, "POST", "/bounces", json={"email": wanted.email}))
+
+    return await gateway.once(request, principal, raw, work)
+
+
+@post(
+    "/v1/sandbox/outages",
+    operation_id="declareOutage",
+    summary="Declare that nobody could act until now (NX-08)",
+    opt=documented(body=Outage, answers={201: "{outage_id, from, until}: deadlines that ran in it end later by as much."}),
+)
+async def declare_outage(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
+    """Answered when every deadline has been told."""
+    control = _control(gateway, principal)
+    raw = await json_body(request)
+
+    async def work(command_id: str) -> Answer:
+        duration = parse_duration(parsed(Outage, raw).duration)
+        if not timedelta() < duration <= _LONGEST_OUTAGE:
+            raise field_error("/duration", "an outage is longer than nothing and at most P90D")
+        until = (await control.state()).now
+        outage_id = f"out_{derived('outage', command_id).replace('-', '')[:20]}"
+        await gateway.outages.record(outage_id, until - duration, until)
+        await control.move(lambda now: now, derived("outage-told", command_id))
+        return answer(201, {"outage_id": outage_id, "from": format_moment(until - duration), "until": format_moment(until)})
 
     return await gateway.once(request, principal, raw, work)
 
@@ -246,4 +278,4 @@ def _asked(host: str, port: int, method: str, path: str, content: bytes | None, 
         connection.close()
 
 
-routes = (get_clock, move_clock, list_mails, declare_bounce, list_payments, set_payment_mode)
+routes = (get_clock, move_clock, list_mails, declare_bounce, declare_outage, list_payments, set_payment_mode)

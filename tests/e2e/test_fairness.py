@@ -1,0 +1,107 @@
+"""What is fair to both sides, through the public API: the issue rate of a merchant (OI-11, NX-10) and outages (NX-08)."""
+
+import pytest
+
+from contracts.base import parse_moment
+from tests.e2e.world import Json, Shop, World, days
+
+
+def orders(world: World, shop: Shop, count: int) -> list[Json]:
+    return [world.order(shop) for _ in range(count)]
+
+
+def rate(world: World, shop: Shop) -> Json:
+    world.advance("PT1M")
+    return shop.staff.get(f"/v1/merchants/{shop.merchant_id}/issue-rate")
+
+
+@pytest.mark.rule("OI-11", "NX-10")
+def test_a_merchant_is_warned_sanctioned_heard_and_restored(world: World) -> None:
+    shop = world.shop()
+    placed = orders(world, shop, 24)
+    path = f"/v1/merchants/{shop.merchant_id}/issue-rate"
+    quiet = rate(world, shop)
+    assert (quiet["status"], quiet["orders"], quiet["reported_rate"]) == ("ok", 24, 0.0)
+    assert (quiet["threshold"], quiet["warning_at"], quiet["window_days"]) == (0.05, 0.04, 90)
+
+    buyers = [world.buyer(order) for order in placed[:2]]
+    first = buyers[0].report(placed[0])
+    warned = rate(world, shop)
+    assert (warned["status"], warned["reported"], warned["sanction_rate"]) == ("warning", 1, 0.0417)
+    assert "statement" not in warned
+    assert world.mail(shop.contract_email, "issue_rate")["subject"]
+
+    second = buyers[1].report(placed[1])
+    crossed = rate(world, shop)
+    assert crossed["status"] == "sanctioned"
+    assert crossed["statement"]["cases"] == sorted([first["case_id"], second["case_id"]])
+    assert "8.3 %" in crossed["statement"]["text"]
+    assert crossed["forecast"] == {"orders_to_recover": 16, "days": 60}
+    assert len(world.mails(shop.contract_email, "issue_rate")) == 2
+
+    world.partner.post(f"{path}/appeals", {"message": "It was the carrier."}).problem(404)
+    appeal = shop.staff.post(f"{path}/appeals", {"message": "It was the carrier."}).ok()
+    assert rate(world, shop)["status"] == "appealed"
+    shop.staff.post(f"{path}/appeals", {"message": "Once more."}).problem(409, "appeal-not-open")
+    decision = {"outcome": "rejected", "message": "You chose the carrier."}
+    shop.staff.post(f"{path}/appeals/{appeal['appeal_id']}/decisions", decision).problem(403)
+    decided = world.platform.post(f"{path}/appeals/{appeal['appeal_id']}/decisions", decision).ok()
+    assert (decided["outcome"], decided["answer"]) == ("rejected", "You chose the carrier.")
+    assert rate(world, shop)["status"] == "sanctioned"
+
+    # A report that the buyer takes back is still shown, and no longer counts.
+    buyers[1].act(second, "withdraw")
+    restored = rate(world, shop)
+    assert (restored["status"], restored["reported"], restored["counted"]) == ("warning", 2, 1)
+    assert "statement" not in restored
+
+
+@pytest.mark.rule("NX-10")
+def test_an_upheld_appeal_takes_its_cases_out(world: World) -> None:
+    shop = world.shop()
+    placed = orders(world, shop, 20)
+    path = f"/v1/merchants/{shop.merchant_id}/issue-rate/appeals"
+    for order in placed[:2]:
+        world.buyer(order).report(order)
+    assert rate(world, shop)["status"] == "sanctioned"
+    appeal = shop.staff.post(path, {"message": "The same parcel van burnt."}).ok()
+    world.platform.post(f"{path}/{appeal['appeal_id']}/decisions", {"outcome": "upheld", "message": "So it did."}).ok()
+    cleared = rate(world, shop)
+    assert (cleared["status"], cleared["reported"], cleared["counted"]) == ("ok", 2, 0)
+    shop.staff.post(path, {"message": "Again."}).problem(409, "appeal-not-open")
+
+
+@pytest.mark.rule("NX-10")
+def test_below_the_sample_nobody_is_judged(world: World) -> None:
+    shop = world.shop()
+    for order in orders(world, shop, 3):
+        world.buyer(order).report(order)
+    small = rate(world, shop)
+    assert (small["status"], small["reported_rate"]) == ("ok", 1.0)
+
+
+@pytest.mark.rule("NX-08")
+def test_time_in_which_nobody_could_act_is_added_to_a_deadline(world: World) -> None:
+    shop = world.shop()
+    order = world.order(shop)
+    case = world.buyer(order).report(order)
+    (before,) = case["deadlines"]
+    world.advance("P1D")
+
+    # Two days long, of which the deadline ran one.
+    outage = world.platform.post("/v1/sandbox/outages", {"duration": "P2D"}).ok()
+    assert parse_moment(outage["until"]) == world.now()
+    (after,) = world.platform.case(case["case_id"])["deadlines"]
+    assert after["extended_by"] == [{"reason": "outage", "duration": "P1D"}]
+    assert parse_moment(after["due_at"]) == parse_moment(before["due_at"]) + days(1)
+
+    world.advance_to(before["due_at"])
+    assert world.platform.case(case["case_id"])["state"] == "submitted"
+    world.advance_to(after["due_at"])
+    assert world.platform.case(case["case_id"])["state"] == "under_review"
+
+
+@pytest.mark.rule("NX-08")
+@pytest.mark.parametrize("body", [{}, {"duration": "P0D"}, {"duration": "P91D"}, {"duration": "a while"}, {"duration": "P1D", "x": 1}])
+def test_an_outage_has_a_length(world: World, body: Json) -> None:
+    assert world.platform.post("/v1/sandbox/outages", body).problem(422)["errors"]
