@@ -1,21 +1,28 @@
 """A merchant's desk: consultants, rules, absences, status labels and forms, put down and taken away (RD-03, 06, 08, 09)."""
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
-from chassis.handler import Inbound, Step
+from chassis.handler import Emission, Inbound, Step
 from contracts.base import Model
 from contracts.desk import (
     CONTENTS,
+    Absence,
     AbsenceContent,
     ChangeDesk,
     Desk,
+    DeskItem,
     DeskList,
     LabelContent,
     RuleContent,
 )
+from contracts.envelope import Envelope
+from contracts.ids import merchant_key
+from contracts.notices import TellMerchant
 from contracts.orders import MerchantChanged
 from contracts.problems import FieldError, Problem
+from contracts.topics import NOTIFICATIONS_COMMANDS
 from engine.attention import clash_of, loop_of
 from engine.programmes import Programmes
 from services.intake.answers import may_see, refused, repeated, settled, wrong
@@ -61,7 +68,37 @@ def change_desk(file: MerchantFile | None, inbound: Inbound, command: ChangeDesk
     if problem := _needed(file.desk, command) or _too_much(desk, command):
         return Step(file, (refused(envelope, problem),))
     after = file.model_copy(update={"desk": desk, "commands": remember(file.commands, envelope.id)})
-    return Step(after, (settled(envelope, MerchantChanged(merchant=file.merchant, desk=desk, href=href)),))
+    changed = settled(envelope, MerchantChanged(merchant=file.merchant, desk=desk, href=href))
+    return Step(after, (changed, *_told_to_deputy(after, command, known, envelope)))
+
+
+def _told_to_deputy(
+    file: MerchantFile, command: ChangeDesk, before: DeskItem | None, envelope: Envelope
+) -> tuple[Emission, ...]:
+    """The mail to who stands in, when an absence is put down or becomes another one (RD-09)."""
+    absence = file.desk.item(command.list_name, command.item_id)
+    if not isinstance(absence, Absence):
+        return ()
+    if isinstance(before, Absence) and _for_deputy(before) == _for_deputy(absence):
+        return ()
+    absent, deputy = file.desk.consultant(absence.consultant_id), file.desk.consultant(absence.deputy_id)
+    if absent is None or deputy is None:
+        raise LookupError("an absence names consultants of the desk")
+    about = {
+        "name": deputy.name,
+        "absent": absent.name,
+        "from": absence.from_.isoformat(),
+        "to": absence.to.isoformat(),
+        "note": absence.note or "",
+        "absence": absence.model_dump_json(),
+    }
+    told = TellMerchant(merchant_id=command.merchant_id, notice="handover", about=about, to=deputy.email, locale=deputy.locale)
+    key = merchant_key(command.merchant_id)
+    return (Emission(NOTIFICATIONS_COMMANDS, told, envelope.time, sequenced=False, key=key),)
+
+
+def _for_deputy(absence: Absence) -> dict[str, Any]:
+    return absence.model_dump(exclude={"version"})
 
 
 def _misfits(desk: Desk, command: ChangeDesk, content: Model | None, programmes: Programmes) -> Iterator[FieldError]:

@@ -156,8 +156,52 @@ def test_a_forecast_names_what_falls_into_an_absence_with_deputy_and_note(world:
     assert deadline["deputy"] == {"consultant_id": bob, "name": "Bob"}
     assert "The key is under the mat." in seen["hand_over_note"]
     assert mine["order_number"] in seen["hand_over_note"]
+    mail = world.mail(f"bob@{desk.shop.merchant_id}.example", "handover")
+    assert "Ada" in mail["subject"]
+    assert "The key is under the mat." in mail["text"]
+    assert mine["order_number"] in mail["text"]
+    assert others["order_number"] not in mail["text"]
     before = desk.away(ada, day - days(4), day - days(2), bob)
     assert desk.staff.get(desk.one("absences", before["absence_id"]) + "/forecast")["deadlines"] == []
+
+
+@pytest.mark.rule("RD-09")
+def test_the_deputy_is_told_in_its_own_language_once_for_each_absence(world: World) -> None:
+    desk = Desk(world.shop(locale="de"))
+    ada, bob, cid = desk.person("Ada"), desk.person("Bob", locale="en"), desk.person("Cid")
+    day = today(world)
+    absence = desk.away(ada, day, day + days(3), bob)
+    path = desk.one("absences", absence["absence_id"])
+    body = {"consultant_id": ada, "from": str(day), "to": str(day + days(3)), "deputy_id": bob}
+    desk.staff.request("PUT", path, json=body).ok()
+    desk.staff.request("PUT", path, json={**body, "deputy_id": cid}).ok()
+    world.advance("PT1S")
+    (english,) = world.mails(f"bob@{desk.shop.merchant_id}.example", "handover")
+    (german,) = world.mails(f"cid@{desk.shop.merchant_id}.example", "handover")
+    assert "You stand in for Ada" in english["subject"]
+    assert "Sie vertreten Ada" in german["subject"]
+
+
+@pytest.mark.rule("RD-08")
+def test_attention_goes_to_the_consultants_without_a_rule_else_to_all(world: World) -> None:
+    """A complaint that nobody answered: the shop's lead is told before the platform is (returns-desk)."""
+    staffed = Desk(world.shop(programmes=["returns-desk"]))
+    ada, lead = staffed.person("Ada"), staffed.person("Lea")
+    staffed.rule(ada)
+    addresses = [{"kind": "all", "email": "all@plain.example"}, {"kind": "new_case", "email": "new@plain.example"}]
+    plain = world.shop(programmes=["returns-desk"], notify=addresses)
+    cases = []
+    for shop in (staffed.shop, plain):
+        order = world.order(shop, programme="returns-desk")
+        cases.append(world.buyer(order).report(order, "complaint", text="It leaks."))
+    assert {case["deadlines"][0]["on_silence"]["action"] for case in cases} == {"raise_attention"}
+    world.advance("P14DT1H")
+    own = f"@{staffed.shop.merchant_id}.example"
+    assert [mail["case_id"] for mail in world.mails(f"lea{own}", "attention")] == [cases[0]["case_id"]]
+    assert world.mails(f"ada{own}", "attention") == world.mails(staffed.shop.contract_email, "attention") == []
+    assert [mail["case_id"] for mail in world.mails("all@plain.example", "attention")] == [cases[1]["case_id"]]
+    assert world.mails("new@plain.example", "attention") == []
+    assert lead
 
 
 def test_the_lists_of_a_desk_are_resources(world: World) -> None:

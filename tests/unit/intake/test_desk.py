@@ -6,6 +6,7 @@ import pytest
 
 from contracts.actors import Actor
 from contracts.desk import ChangeDesk, Desk, DeskList
+from contracts.notices import TellMerchant
 from contracts.orders import MerchantChanged
 from tests.unit.intake.trading import (
     BUYER,
@@ -42,6 +43,11 @@ def replaced(name: DeskList, item_id: str, content: dict[str, Any] | None, **mor
 def desk_after(answer: object) -> Desk:
     assert isinstance(answer, MerchantChanged)
     return answer.desk
+
+
+def done(trade: Trade, command: ChangeDesk) -> Desk:
+    """The desk after a command that may tell others too."""
+    return desk_after(trade.tell(command)[0].message)
 
 
 @pytest.fixture
@@ -123,7 +129,7 @@ LABEL = {"code": "parts", "text": {"de": "Teile bestellt"}, "state": "in_progres
 def test_what_does_not_fit_the_desk_is_pointed_at(
     trade: Trade, name: DeskList, content: dict[str, Any], expected: list[str]
 ) -> None:
-    trade.ask(new("absences", "abs_1", away(A, "2024-02-01", "2024-02-10", B)))
+    done(trade, new("absences", "abs_1", away(A, "2024-02-01", "2024-02-10", B)))
     trade.ask(new("status-labels", "lbl_1", {**LABEL, "code": "known"}))
     problem = trade.problem(new(name, "new_1", content))
     assert (problem.status, pointers(problem)) == (422, expected)
@@ -132,18 +138,33 @@ def test_what_does_not_fit_the_desk_is_pointed_at(
 
 @pytest.mark.rule("RD-09")
 def test_a_loop_of_three_that_only_exists_on_one_day_is_refused_also_by_a_change(trade: Trade) -> None:
-    trade.ask(new("absences", "abs_1", away(A, "2024-02-01", "2024-02-10", B)))
-    trade.ask(new("absences", "abs_2", away(B, "2024-02-10", "2024-02-20", C)))
-    trade.ask(new("absences", "abs_3", away(C, "2024-02-11", "2024-02-12", A)))
+    done(trade, new("absences", "abs_1", away(A, "2024-02-01", "2024-02-10", B)))
+    done(trade, new("absences", "abs_2", away(B, "2024-02-10", "2024-02-20", C)))
+    done(trade, new("absences", "abs_3", away(C, "2024-02-11", "2024-02-12", A)))
     problem = trade.problem(replaced("absences", "abs_3", away(C, "2024-02-10", "2024-02-12", A)))
     assert pointers(problem) == ["/deputy_id"]
     assert "c → a → b → c" in problem.errors[0].detail
-    assert len(desk_after(trade.ask(replaced("absences", "abs_3", away(C, "2024-02-11", "2024-02-11", A)))).absences) == 3
+    assert len(done(trade, replaced("absences", "abs_3", away(C, "2024-02-11", "2024-02-11", A))).absences) == 3
 
 
 def test_an_absence_that_is_changed_does_not_clash_with_itself(trade: Trade) -> None:
-    trade.ask(new("absences", "abs_1", away(A, "2024-02-01", "2024-02-10", B)))
-    trade.ask(replaced("absences", "abs_1", away(A, "2024-02-05", "2024-02-20", C)))
+    done(trade, new("absences", "abs_1", away(A, "2024-02-01", "2024-02-10", B)))
+    done(trade, replaced("absences", "abs_1", away(A, "2024-02-05", "2024-02-20", C)))
+
+
+@pytest.mark.rule("RD-09")
+def test_the_deputy_is_told_when_an_absence_is_put_down_or_becomes_another(trade: Trade) -> None:
+    def told(command: ChangeDesk) -> list[TellMerchant]:
+        emissions = trade.tell(command)[1:]
+        assert all((each.key, each.sequenced, each.settles) == ("mer:shop", False, False) for each in emissions)
+        return [each.message for each in emissions if isinstance(each.message, TellMerchant)]
+
+    (first,) = told(new("absences", "abs_1", {**away(A, "2024-02-01", "2024-02-10", B), "note": "Hi"}))
+    assert (first.notice, first.to, first.about["absent"], first.about["note"]) == ("handover", "b@shop.example", "a", "Hi")
+    (second,) = told(replaced("absences", "abs_1", away(A, "2024-02-01", "2024-02-10", C)))
+    assert second.to == "c@shop.example"
+    assert told(replaced("absences", "abs_1", away(A, "2024-02-01", "2024-02-10", C))) == []
+    assert told(replaced("absences", "abs_1", None)) == []
 
 
 @pytest.mark.parametrize("use", ["rule", "absent", "deputy"])
@@ -151,13 +172,8 @@ def test_a_consultant_who_is_needed_stays(trade: Trade, use: str) -> None:
     if use == "rule":
         trade.ask(new("assignment-rules", "rul_1", RULE))
     else:
-        trade.ask(
-            new(
-                "absences",
-                "abs_1",
-                away(*((A, "2024-02-01", "2024-02-10", B) if use == "absent" else (B, "2024-02-01", "2024-02-10", A))),
-            )
-        )
+        absent, deputy = (A, B) if use == "absent" else (B, A)
+        done(trade, new("absences", "abs_1", away(absent, "2024-02-01", "2024-02-10", deputy)))
     problem = trade.problem(replaced("consultants", A, None))
     assert (problem.status, problem.type, len(problem.extra["used_by"])) == (409, "/problems/in-use", 1)
 
