@@ -4,16 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chassis.handler import Inbound, Step
+from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append
 from contracts.base import format_moment
 from contracts.cases import CaseEvent, CaseOpened, NoticeRecorded
-from contracts.ids import child_id
-from contracts.notices import SendLink
+from contracts.desk import Desk
+from contracts.ids import child_id, derived
+from contracts.notices import NoticeBounced, NoticeFailed, SendLink, TellMerchant
 from contracts.orders import CheckInAsked, Merchant, MerchantChanged
-from contracts.topics import READS
+from contracts.topics import NOTIFICATIONS_EVENTS, READS
 from engine.casefile import CaseFile
 from engine.decide import evolve
+from services.notifications.circulars import notice_to_merchant
 from services.notifications.letters import NoticeRequest, notices_for
 from services.notifications.store import CORRESPONDENCE, MERCHANTS, NOTICES, QUEUED
 
@@ -22,10 +24,11 @@ __all__ = ["Kept", "NotificationsHandler", "notice_of"]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The document of a key. Of a merchant: the merchant. Of an order with a case: its file as mails need it, and by case the
-    address that its report gave for the correspondence."""
+    """The document of a key. Of a merchant: the merchant with its desk. Of an order with a case: its file as mails need it,
+    and by case the address that its report gave for the correspondence."""
 
     merchant: Merchant | None = None
+    desk: Desk = field(default_factory=Desk)
     file: CaseFile | None = None
     contacts: Mapping[str, str] = field(default_factory=dict)
 
@@ -61,12 +64,13 @@ class NotificationsHandler:
         if body is None:
             return Kept()
         if "merchant" in body:
-            return Kept(merchant=Merchant.model_validate(body["merchant"]))
+            desk = Desk.model_validate(body.get("desk") or {})
+            return Kept(merchant=Merchant.model_validate(body["merchant"]), desk=desk)
         return Kept(file=CaseFile.model_validate(body["file"]), contacts=body["contacts"])
 
     def dump(self, state: Kept) -> dict[str, Any]:
         if state.merchant is not None:
-            return {"merchant": state.merchant.model_dump(mode="json")}
+            return {"merchant": state.merchant.model_dump(mode="json"), "desk": state.desk.model_dump(mode="json")}
         if state.file is None:
             raise ValueError("there is nothing to keep")
         return {"file": state.file.model_dump(mode="json"), "contacts": dict(state.contacts)}
@@ -78,9 +82,15 @@ class NotificationsHandler:
         event = inbound.envelope.message
         match event:
             case MerchantChanged():
-                return Step(Kept(merchant=event.merchant))
+                return Step(Kept(merchant=event.merchant, desk=event.desk))
             case CheckInAsked() | SendLink():
                 return Step(state, appends=_appends(inbound, notices_for(event, None)))
+            case TellMerchant():
+                envelope = inbound.envelope
+                notice = notice_to_merchant(event, envelope.id, inbound.partition, format_moment(envelope.time))
+                return Step(state, appends=(Append(NOTICES, notice),))
+            case NoticeBounced():
+                return Step(state, (_bounced(event, inbound.envelope.id),))
             case NoticeRecorded():
                 return Step(state)
             case CaseEvent():
@@ -103,6 +113,12 @@ class NotificationsHandler:
 
     def pending(self) -> Mapping[str, int]:
         return {"mails": self._unsent()}
+
+
+def _bounced(event: NoticeBounced, cause: str) -> Emission:
+    """A mail that came back is told as one that was refused. Its case takes the same news once."""
+    failed = NoticeFailed(order_id=event.order_id, case_id=event.case_id, notice=event.notice)
+    return Emission(NOTIFICATIONS_EVENTS, failed, event.notice.at, sequenced=False, id=derived("notice-bounced", cause))
 
 
 def _after(state: Kept, event: CaseEvent) -> Kept:

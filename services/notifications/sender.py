@@ -25,10 +25,13 @@ from contracts.base import parse_moment
 from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import child_id, derived
+from contracts.mailboxes import ReplyAddress, message_id, reply_address, thread_id
 from contracts.notices import NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import Merchant
 from contracts.topics import NOTIFICATIONS_EVENTS
 from engine.programmes import Programmes
+from services.notifications.circulars import circular_words
+from services.notifications.desks import attention_addresses, handed_over, needs_desk
 from services.notifications.letters import Letter, addresses_of
 from services.notifications.locales import language_of
 from services.notifications.mail import Headers, Sender, render
@@ -112,6 +115,8 @@ class Mailer:
 
     def write(self, notice: Mapping[str, Any], merchant: Merchant) -> bytes:
         """The mail, with a link that acts as its reader: a buyer on the order, a merchant on this one case."""
+        if "circular" in notice:
+            return self._circular(notice, merchant)
         letter = Letter.model_validate(notice["letter"])
         buyer = letter.reader == "buyer"
         speak = language_of(letter.order.buyer_locale if buyer else merchant.locale)
@@ -126,6 +131,13 @@ class Mailer:
             f"{self._base_url}/l/{mint(self._secret, capability)}",
             Headers(
                 notice_id=notice["_id"],
+                message_id=message_id(self._secret, notice["_id"], self.sender.domain),
+                reply_to=reply_address(
+                    self._secret,
+                    self.sender.reply_domain,
+                    ReplyAddress(letter.order.order_id, letter.reader, letter.case.case_id if letter.case else None),
+                ),
+                thread=thread_id(letter.case.case_id, self.sender.domain) if letter.case else None,
                 kind=letter.kind,
                 to=notice["to"],
                 order_id=letter.order.order_id,
@@ -134,6 +146,24 @@ class Mailer:
             ),
             self.sender,
         )
+
+    def _circular(self, notice: Mapping[str, Any], merchant: Merchant) -> bytes:
+        """A mail about a merchant's shop."""
+        circular = notice["circular"]
+        speak = language_of(circular["locale"] or merchant.locale)
+        headers = Headers(
+            notice_id=notice["_id"],
+            message_id=message_id(self._secret, notice["_id"], self.sender.domain),
+            reply_to=None,
+            thread=None,
+            kind=notice["kind"],
+            to=notice["to"],
+            order_id=None,
+            case_id=None,
+            sent_at=self._clock.now(),
+        )
+        words = circular_words(notice["kind"], circular["about"], merchant, speak, self.sender.name)
+        return render(words, None, headers, self.sender)
 
 
 @dataclass(slots=True)
@@ -267,6 +297,7 @@ class Postman:
                     self._known.pop(notice_id, None)
             merchant_ids = {notice["merchant_id"] for notice in notices}
             merchants = await retrying(lambda wanted=merchant_ids: self.store.merchants(wanted), _waiting) if notices else {}
+            staff = await self._of_desks(notices, merchants)
             many: list[dict[str, Any]] = []
             for notice in notices:
                 merchant = merchants.get(notice["merchant_id"])
@@ -274,11 +305,30 @@ class Postman:
                     self._ask_again(notice)
                 elif notice["to"] is not None:
                     await self._ready.put(_Ready(notice, merchant))
-                elif len(addresses := _addresses(notice, merchant)) == 1:
+                elif len(addresses := staff.get(notice["_id"]) or _addresses(notice, merchant)) == 1:
                     await self._ready.put(_Ready({**notice, "to": addresses[0]}, merchant))
                 else:
                     many.append(notice)
-            await self._address(many, merchants)
+            await self._address(many, merchants, staff)
+
+    async def _of_desks(
+        self, notices: Sequence[dict[str, Any]], merchants: Mapping[str, Merchant]
+    ) -> dict[str, tuple[str, ...]]:
+        """Tell hand-over notices of their cases, and give the staff's addresses of those notices that are for it, by id."""
+        mine = [notice for notice in notices if needs_desk(notice) and notice["merchant_id"] in merchants]
+        if not mine:
+            return {}
+        desks = await retrying(lambda: self.store.desks({notice["merchant_id"] for notice in mine}), _waiting)
+        staff: dict[str, tuple[str, ...]] = {}
+        for notice in mine:
+            merchant, desk = merchants[notice["merchant_id"]], desks[notice["merchant_id"]]
+            if notice["kind"] == "handover":
+                files = await retrying(lambda wanted=merchant.merchant_id: self.store.files(wanted), _waiting)
+                circular = notice["circular"]
+                notice["circular"] = {**circular, "about": handed_over(merchant, desk, circular["about"], files)}
+            else:
+                staff[notice["_id"]] = attention_addresses(merchant, desk, self.clock.now())
+        return staff
 
     def _ask_again(self, notice: Mapping[str, Any]) -> None:
         """The merchant is not known yet: its own partition is behind."""
@@ -293,14 +343,19 @@ class Postman:
 
         asyncio.get_running_loop().call_later(_UNKNOWN_MERCHANT_S, again)
 
-    async def _address(self, notices: Sequence[dict[str, Any]], merchants: Mapping[str, Merchant]) -> None:
+    async def _address(
+        self,
+        notices: Sequence[dict[str, Any]],
+        merchants: Mapping[str, Merchant],
+        staff: Mapping[str, tuple[str, ...]],
+    ) -> None:
         """Make of each merchant's notice one for each of its addresses, of which there are several."""
         if not notices:
             return
         addressed = [
-            {**notice, "_id": child_id("ntc", notice["order_id"], notice["_id"], address), "to": address, "state": QUEUED}
+            {**notice, "_id": _addressed_id(notice, address), "to": address, "state": QUEUED}
             for notice in notices
-            for address in _addresses(notice, merchants[notice["merchant_id"]])
+            for address in staff.get(notice["_id"]) or _addresses(notice, merchants[notice["merchant_id"]])
         ]
         await retrying(lambda: self.store.address(notices, addressed), _waiting)
         self.offer(addressed)
@@ -416,7 +471,7 @@ class _Connection:
             self._postman.away = ""
             try:
                 options = () if to.isascii() else ("SMTPUTF8",)
-                _, words = await client.sendmail(self._sender.address, [to], content, mail_options=options)
+                _, words = await client.sendmail(self._sender.return_path, [to], content, mail_options=options)
                 return _Reply(250, words, self._name)
             except (aiosmtplib.SMTPNotSupported, ValueError) as impossible:
                 return _Reply(553, f"not handed over: {impossible}", self._name)
@@ -467,6 +522,12 @@ def _addresses(notice: Mapping[str, Any], merchant: Merchant) -> tuple[str, ...]
     return addresses_of(merchant.notify, merchant.service_contact, notice["audience"])
 
 
+def _addressed_id(notice: Mapping[str, Any], address: str) -> str:
+    if notice["order_id"] is None:
+        return f"ntc_{derived(notice['_id'], address).replace('-', '')}"
+    return child_id("ntc", notice["order_id"], notice["_id"], address)
+
+
 def _proof(notice: Mapping[str, Any], reply: _Reply, at: datetime) -> NoticeProof:
     return NoticeProof(
         notice_id=notice["_id"],
@@ -477,7 +538,7 @@ def _proof(notice: Mapping[str, Any], reply: _Reply, at: datetime) -> NoticeProo
         server=reply.server,
         server_reply=f"{reply.code} {reply.text}",
         at=at,
-        deadline_id=notice["letter"].get("deadline", {}).get("deadline_id"),
+        deadline_id=notice.get("letter", {}).get("deadline", {}).get("deadline_id"),
     )
 
 

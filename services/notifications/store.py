@@ -8,6 +8,7 @@ from pymongo import UpdateOne
 
 from chassis.store import Append, Database, MongoStore
 from contracts.base import format_moment
+from contracts.desk import Desk
 from contracts.ids import merchant_key
 from contracts.orders import Merchant
 
@@ -33,8 +34,9 @@ class NoticeStore:
         self._notices = database[NOTICES]
 
     async def create_indexes(self) -> None:
-        """Only what is still to send is indexed: it is looked for whenever partitions change hands."""
+        """Of notices, only what is still to send: it is looked for whenever partitions change hands."""
         await self._notices.create_index([("partition", 1)], name="unsent", partialFilterExpression={"state": QUEUED})
+        await self._database[CORRESPONDENCE].create_index([("body.file.order.merchant_id", 1)])
 
     async def unsent(self, partitions: Collection[int]) -> list[dict[str, Any]]:
         """What partitions have to send: `_id`, `partition` and, where it waits for a later try, `retry_at`."""
@@ -48,9 +50,22 @@ class NoticeStore:
     async def merchants(self, merchant_ids: Collection[str]) -> dict[str, Merchant]:
         """Those of these merchants that are known, as they are now."""
         keys = [merchant_key(merchant_id) for merchant_id in merchant_ids]
-        found = await self._database[MERCHANTS].find({"_id": {"$in": keys}}, {"body": 1}).to_list(None)
+        found = await self._database[MERCHANTS].find({"_id": {"$in": keys}}, {"body.merchant": 1}).to_list(None)
         merchants = [Merchant.model_validate(document["body"]["merchant"]) for document in found]
         return {merchant.merchant_id: merchant for merchant in merchants}
+
+    async def desks(self, merchant_ids: Collection[str]) -> dict[str, Desk]:
+        """The desks of those of these merchants that are known."""
+        keys = {merchant_key(merchant_id): merchant_id for merchant_id in merchant_ids}
+        found = await self._database[MERCHANTS].find({"_id": {"$in": list(keys)}}, {"body.desk": 1}).to_list(None)
+        return {keys[document["_id"]]: Desk.model_validate(document["body"].get("desk") or {}) for document in found}
+
+    async def files(self, merchant_id: str) -> list[dict[str, Any]]:
+        """The case files of a merchant's orders: their orders' numbers and channels, and their cases."""
+        wanted = {"body.file.order.merchant_id": merchant_id}
+        fields = {"body.file.order.order_number": 1, "body.file.order.channel": 1, "body.file.cases": 1}
+        found = await self._database[CORRESPONDENCE].find(wanted, fields, batch_size=1_000).to_list(None)
+        return [document["body"]["file"] for document in found]
 
     async def address(self, notices: Sequence[Mapping[str, Any]], addressed: Sequence[dict[str, Any]]) -> None:
         """Put notices to addresses in the place of merchants' notices. Done again it changes nothing."""
