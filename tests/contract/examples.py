@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from contracts import cases, issue_rate, matrix, notices, orders, outages, platform
+from contracts import cases, desk, issue_rate, matrix, notices, orders, outages, platform
 from contracts.actors import SYSTEM, Actor
 from contracts.base import Message
 from contracts.evidence import Evidence
@@ -169,6 +169,40 @@ proof = notices.NoticeProof(
 )
 problem = Problem.invalid_input(FieldError(pointer="/refund_amount", detail="at most 40.00 EUR"))
 
+a_desk = desk.Desk.model_validate(
+    {
+        "consultants": [
+            {"consultant_id": f"con_{number}", "version": 1, "name": name, "email": f"{name}@shop.example", "locale": "de"}
+            for number, name in enumerate(("Ada", "Bob"), 1)
+        ],
+        "rules": [
+            {
+                "rule_id": "rul_1",
+                "version": 1,
+                "programme": "returns-desk",
+                "reason": "complaint",
+                "channel": "ebay",
+                "consultant_id": "con_1",
+            }
+        ],
+        "absences": [
+            {
+                "absence_id": "abs_1",
+                "version": 2,
+                "consultant_id": "con_1",
+                "from": "2019-08-05",
+                "to": "2019-08-16",
+                "deputy_id": "con_2",
+                "note": "The key is under the mat.",
+            }
+        ],
+        "labels": [
+            {"label_id": "lbl_1", "version": 1, "code": "parts", "text": {"de": "Teile bestellt"}, "state": "in_progress"}
+        ],
+        "forms": [{"form_id": "frm_1", "version": 1, "channel": "ebay", "locale": "pl"}],
+    }
+)
+
 
 def _about_case(**more: object) -> dict[str, object]:
     return {"case_id": CASE_ID, "order_id": ORDER_ID, "actor": MERCHANT, "at": AT, "case_version": 2, "seal": seal, **more}
@@ -230,11 +264,23 @@ EXAMPLES: tuple[Message, ...] = (
     orders.SubmitReport(
         order_id=ORDER_ID, merchant_id=MERCHANT_ID, content=report_content, evidence=(EVIDENCE,), given=True, actor=BUYER
     ),
+    desk.ChangeDesk(
+        merchant_id=MERCHANT_ID,
+        list_name="absences",
+        item_id="abs_1",
+        content={"consultant_id": "con_1", "from": "2019-08-05", "to": "2019-08-16", "deputy_id": "con_2", "note": "Key: mat."},
+        new=True,
+        if_match=1,
+        given=True,
+        actor=PARTNER,
+    ),
     orders.AskClaim(order_id=ORDER_ID, programme="claims", reason="chargeback", external_id="psp-1"),
     orders.DeclareInsolvency(merchant_id=MERCHANT_ID, actor=PLATFORM),
     orders.CheckInReached(order_id=ORDER_ID, due_at=AT),
     orders.MerchantChanged(
-        merchant=orders.Merchant(**profile.model_dump(), merchant_id=MERCHANT_ID, created_by="partner", version=1)
+        merchant=orders.Merchant(**profile.model_dump(), merchant_id=MERCHANT_ID, created_by="partner", version=1),
+        desk=a_desk,
+        href=f"/v1/merchants/{MERCHANT_ID}/forms/frm_1",
     ),
     orders.OrderRegistered(order=order, facts=(fact,), standing=standing),
     orders.FactRecorded(order_id=ORDER_ID, fact=fact, standing=standing),
