@@ -20,6 +20,8 @@ from contracts.topics import TOPICS, Topic
 __all__ = ["KafkaPublisher", "assert_c_extension", "ensure_topics", "incarnations", "read_all", "tail"]
 
 log = logging.getLogger(__name__)
+_LARGEST_RECORD = 4 * 1024 * 1024
+"""Bytes. A request's body is 1 MiB at most, and an event has little more than the order, its facts and one report."""
 _DELIVERY_MS = 300_000
 """How long a record may wait for the broker. Long, because a record given up while a later one of its key went out would be a
 gap; past it the process stops and begins again from what is durable."""
@@ -72,7 +74,11 @@ async def ensure_topics(settings: Settings) -> None:
 
 
 def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
-    configs = {"cleanup.policy": "compact" if topic.compacted else "delete"}
+    configs = {
+        "cleanup.policy": "compact" if topic.compacted else "delete",
+        # Whatever the producer may send fits: an order of a thousand long lines is more than a broker's own default.
+        "max.message.bytes": str(_LARGEST_RECORD),
+    }
     if topic.retention_ms >= 0:
         configs["retention.ms"] = str(topic.retention_ms)
     # -1: the broker's default; without the empty assignments aiokafka refuses it.
@@ -102,7 +108,7 @@ class KafkaPublisher:
             enable_idempotence=self._settings.kafka_idempotent,
             linger_ms=self._linger_ms,
             max_batch_size=256 * 1024,
-            max_request_size=4 * 1024 * 1024,
+            max_request_size=_LARGEST_RECORD,
             request_timeout_ms=_DELIVERY_MS,
             retry_backoff_ms=50,
         )

@@ -38,6 +38,7 @@ __all__ = [
     "Transition",
     "When",
     "in_language",
+    "meant_for",
 ]
 
 Trigger = Literal["report", "action", "silence", "fact"]
@@ -432,6 +433,10 @@ def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
         yield "the form has no refund amount"
     if row.effects.reserve is not None and row.effects.reserve.amount == "refund_amount" and row.amount is None:
         yield "it reserves an amount that it does not ask for"
+    if any((field.type == "refund_amount") != (name == "refund_amount") for name, field in fields.items()):
+        yield "the field of a refund amount, and no other, is called refund_amount"
+    if row.effects.answer is True and "refund" not in fields:
+        yield "its answer is in no field: name it"
     for code in row.when.reason or ():
         if code not in programme.reasons:
             yield f"there is no reason {code}"
@@ -537,14 +542,19 @@ class Programmes:
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
+def meant_for(rollout: Rollout, merchant_id: str, locale: str) -> bool:
+    """Whether a roll-out is meant for a merchant of this language, opted in or not."""
+    language = locale.replace("_", "-").split("-")[0]
+    return (not rollout.merchants or merchant_id in rollout.merchants) and (
+        not rollout.locales or locale in rollout.locales or language in rollout.locales
+    )
+
+
 def _rolled_out(programme: str, rollouts: Iterable[Rollout], merchant_id: str, locale: str) -> dict[int, list[datetime]]:
     """From when each version is rolled out to a merchant, for the versions that are."""
     moments: dict[int, list[datetime]] = {}
     for each in rollouts:
-        language = locale.replace("_", "-").split("-")[0]
-        meant = (not each.merchants or merchant_id in each.merchants) and (
-            not each.locales or locale in each.locales or language in each.locales
-        )
+        meant = meant_for(each, merchant_id, locale)
         if each.programme == programme and (meant or merchant_id in each.opted_in):
             opted_in = each.opted_in.get(merchant_id, each.effective_at)
             moments.setdefault(each.version, []).append(min(each.effective_at, opted_in) if meant else opted_in)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from contracts import cases, desk, issue_rate, matrix, notices, orders, outages, platform
+from contracts import cases, desk, issue_rate, matrix, notices, orders, outages, platform, rollouts
 from contracts.actors import SYSTEM, Actor
 from contracts.base import Message
 from contracts.evidence import Evidence
@@ -208,6 +208,14 @@ def _about_case(**more: object) -> dict[str, object]:
     return {"case_id": CASE_ID, "order_id": ORDER_ID, "actor": MERCHANT, "at": AT, "case_version": 2, "seal": seal, **more}
 
 
+rollout_content = rollouts.RolloutContent(
+    programme="buyer-protection",
+    version=2,
+    merchants=(MERCHANT_ID,),
+    locales=("de",),
+    effective_at=DUE,
+    announce_days=7,
+)
 rule_content = matrix.DecisionRuleContent(
     name="Small and new",
     programme="buyer-protection",
@@ -328,6 +336,14 @@ EXAMPLES: tuple[Message, ...] = (
         _about_case(actor=SYSTEM, decision_id="command-1", amount=EUR_40, reference="payment-1", change=change)
     ),
     cases.DeadlineExtended.model_validate(_about_case(actor=SYSTEM, change=change)),
+    rollouts.MakeRollout(rollout_id="rlo_1", content=rollout_content, actor=PLATFORM),
+    rollouts.OptIn(rollout_id="rlo_1", merchant_id=MERCHANT_ID, since=AT, given=True, actor=MERCHANT),
+    rollouts.AnnounceRollout(rollout_id="rlo_1", after=MERCHANT_ID),
+    rollouts.RolloutMade(
+        rollout=rollouts.KeptRollout(**dict(rollout_content), rollout_id="rlo_1", made_at=AT, announce_at=AT, announced_at=AT)
+    ),
+    rollouts.MerchantOptedIn(rollout_id="rlo_1", merchant_id=MERCHANT_ID, since=AT, at=AT),
+    rollouts.RolloutAnnounced(rollout_id="rlo_1", at=AT),
     matrix.PutDecisionRule(rule_id="drl_1", content=rule_content, new=True, if_match=1, actor=PLATFORM),
     matrix.WithdrawDecisionRule(rule_id="drl_1", if_match=2, actor=PLATFORM),
     matrix.RunBackTest(back_test_id="bkt_1", rule=rule_content, rule_id="drl_1", since=AT, until=DUE, actor=PLATFORM),
@@ -346,6 +362,17 @@ EXAMPLES: tuple[Message, ...] = (
     ),
     issue_rate.IssueRateChanged(rate=rate, before="appealed"),
     outages.RecordOutage(outage_id="out_1", lost_from=AT, lost_until=DUE, partition=3, after="2019-08-06T09:003:00"),
+    notices.TellBuyer(
+        order_id=ORDER_ID,
+        order_number="A-1001",
+        merchant_id=MERCHANT_ID,
+        merchant_name="Shop One",
+        email="buyer@mail.example",
+        name="Kim Buyer",
+        locale="en",
+        event="insolvency",
+        text="We are sorry.",
+    ),
     notices.TellMerchant(
         merchant_id=MERCHANT_ID, notice="issue_rate", about={"status": "warning"}, to="ann@shop.example", locale="de"
     ),

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,10 @@ Start = Callable[..., World]
 
 @pytest.fixture(scope="session")
 def start_world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start a sandbox of its own: `start_world(clock="2019-07-01T08:00:00Z", instances=1)`."""
+    """Start a sandbox of its own: `start_world(clock="2019-07-01T08:00:00Z", instances=1, environment={})`."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(*, clock: str, instances: int = 1) -> World:
+    def start(*, clock: str, instances: int = 1, environment: Mapping[str, str] | None = None) -> World:
         folder = tmp_path_factory.mktemp("world")
         namespace = f"e2e-{uuid.uuid4().hex[:6]}-"
         command = [sys.executable, "-m", "recourse.main", "up", "--sandbox", "--clock", clock, "--data", str(folder)]
@@ -35,6 +35,7 @@ def start_world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 "RECOURSE_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
                 "RECOURSE_MONGO_URI": stack.mongo_uri,
                 "RECOURSE_NAMESPACE": namespace,
+                **(environment or {}),
             },
         )
         running.append(process)
