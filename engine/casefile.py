@@ -167,15 +167,19 @@ def entries_of_fact(
 
     It settles what is reserved (a reservation of just this amount first, then the oldest), so that no promise is paid twice;
     what is left of a promise stays reserved, what is left of the fact stands alone. What the platform pays is told by its own
-    provider and by no fact. A refund that the buyer confirmed or that was presumed, of just this amount, is this very refund:
-    its proof came late and nothing flows again. More than was left is flagged `over_refund`, never dropped. A fact in another
-    currency cannot be reckoned and gives none."""
+    provider, and by no fact but one of the platform's that names the decision as its external id: paid by hand. A fact under
+    the provider's reference is a payment that was told before; a refund that the buyer confirmed or that was presumed, of just
+    this amount, is this very refund, whose proof came late: nothing flows again. More than was left is flagged `over_refund`,
+    never dropped. A fact in another currency cannot be reckoned and gives none."""
     paid = order.amount
     if fact.kind != "refunded" or fact.amount is None or fact.amount.currency != paid.currency or not fact.amount.amount:
         return ()
+    if fact.external_id is not None and any(entry.reference == fact.external_id for entry in executions(ledger)):
+        return ()
     reserved = open_reservations(ledger)
-    due = sum((entry.amount.amount for entry in reserved if entry.executor == "platform"), Decimal(0))
-    promised = sorted(
+    by_hand = [entry for entry in reserved if _paid_by_hand(entry, fact)]
+    due = sum((entry.amount.amount for entry in reserved if entry.executor == "platform" and entry not in by_hand), Decimal(0))
+    promised = by_hand or sorted(
         (entry for entry in reserved if entry.executor != "platform"), key=lambda entry: entry.amount != fact.amount
     )
     if not (promised and promised[0].amount == fact.amount) and unproved(ledger, before)[fact.amount]:
@@ -211,6 +215,14 @@ def entries_of_fact(
     if left:
         put_down("executed", left, None)
     return tuple(entries)
+
+
+def _paid_by_hand(reservation: LedgerEntry, fact: Fact) -> bool:
+    return (
+        reservation.executor == "platform"
+        and fact.source.role == "platform"
+        and (fact.external_id, fact.amount) == (reservation.decision_id, reservation.amount)
+    )
 
 
 def unproved(ledger: tuple[LedgerEntry, ...], facts: tuple[Fact, ...]) -> Counter[Money]:

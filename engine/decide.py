@@ -418,19 +418,30 @@ def _record(file: CaseFile, command: NoticeSent | NoticeFailed, at: datetime, pr
 
 
 def _confirm(file: CaseFile, command: ConfirmExecution, at: datetime) -> list[CaseEvent]:
-    """The platform's payment has flowed: it settles the reservation of its decision, once, also after the end of the case."""
+    """The platform's payment has flowed: it settles the reservation of its decision, once, also after the end of the case. One
+    that was paid by hand meanwhile has then flowed twice, which is recorded and flagged."""
     case = file.cases.get(command.case_id)
-    reserved = next((entry for entry in open_reservations(file.ledger) if entry.decision_id == command.decision_id), None)
-    if case is None or reserved is None or reserved.executor != "platform":
+    entry_id = child_id("lge", file.order.order_id, command.decision_id, "executed")
+    reserved = next(
+        (
+            entry
+            for entry in file.ledger
+            if (entry.kind, entry.executor, entry.decision_id) == ("reserved", "platform", command.decision_id)
+        ),
+        None,
+    )
+    if case is None or reserved is None or any(entry.entry_id == entry_id for entry in file.ledger):
         return []
+    stands = reserved in open_reservations(file.ledger)
     executed = reserved.model_copy(
         update={
-            "entry_id": child_id("lge", file.order.order_id, command.decision_id, "executed"),
+            "entry_id": entry_id,
             "kind": "executed",
             "confirmed_by": "provider",
             "reference": command.reference,
-            "settles": reserved.entry_id,
+            "settles": reserved.entry_id if stands else None,
             "at": min(command.at, at),
+            "flags": () if stands else ("over_refund",),
         }
     )
     return [

@@ -141,10 +141,20 @@ def _payments(view: OrderView) -> Iterator[tuple[str, str]]:
             yield "refunds_paid_once", f"{entry['decision_id']} is reserved and nobody is to pay it"
         elif payment["order"]["amount"] != entry["amount"]:
             yield "refunds_paid_once", f"{payment['_id']} pays {payment['order']['amount']} for {entry['amount']}"
-        elif (payment["state"] == "executed") != (executed is not None):
-            yield "refunds_paid_once", f"{payment['_id']} is {payment['state']}, the ledger has {executed and executed['kind']}"
-        elif executed is not None and (executed["kind"], executed.get("reference")) != ("executed", payment["reference"]):
-            yield "refunds_paid_once", f"{payment['_id']} was paid as {payment['reference']}, the ledger says otherwise"
+        elif executed is None and payment["state"] != "due":
+            yield "refunds_paid_once", f"{payment['_id']} is {payment['state']}, the ledger has it reserved"
+        elif executed is not None and not _told(payment, executed):
+            yield "refunds_paid_once", f"{payment['_id']} is {payment['state']}, the ledger says otherwise: {executed}"
+
+
+def _told(payment: Document, executed: Document) -> bool:
+    """Whether the entry that settled a reservation says what became of its payment. What a fact says was paid by hand may still
+    wait for its next attempt, which then will not be made."""
+    if executed["kind"] != "executed":
+        return False
+    if executed.get("confirmed_by") == "fact":
+        return True
+    return payment["state"] == "executed" and payment.get("reference") == executed.get("reference")
 
 
 def _deadlines(case_id: str, case: Document, now: str, programmes: Programmes) -> Iterator[tuple[str, str]]:

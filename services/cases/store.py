@@ -33,6 +33,7 @@ PAYMENTS = "payments"
 
 _DUE = "due"
 _EXECUTED = "executed"
+_BY_HAND = "by_hand"
 
 
 async def create_indexes(database: Database) -> None:
@@ -113,10 +114,12 @@ def payment_due(due: RefundDue, event: CaseEvent, order: Order, partition: int) 
 
 
 class PaymentStore:
-    """Queries and updates of payments. States: `due` → `executed`, with the provider's `reference` and `executed_at`."""
+    """Queries and updates of payments. States: `due` → `executed`, with the provider's `reference` and `executed_at`; or
+    `by_hand`, where a fact of the platform said so before."""
 
     def __init__(self, database: Database) -> None:
         self._payments = database[PAYMENTS]
+        self._files = database[FILES]
 
     async def unpaid(self, partitions: Collection[int]) -> list[dict[str, Any]]:
         """What partitions have to pay: `_id`, `partition` and, where it waits for a later attempt, `retry_at`."""
@@ -127,9 +130,26 @@ class PaymentStore:
         """Write down that these are attempted now; those that are still to pay, with the `tries` made before this one."""
         still = {"_id": {"$in": list(payment_ids)}, "state": _DUE}
         found = await self._payments.find(still, batch_size=10_000).to_list(None)
-        if found:
-            await self._payments.update_many(still, {"$set": {"tried_at": format_moment(now)}, "$inc": {"tries": 1}})
+        if not found:
+            return []
+        by_hand = await self._paid_by_hand(found)
+        if by_hand:
+            await self._payments.update_many({"_id": {"$in": by_hand}, "state": _DUE}, {"$set": {"state": _BY_HAND}})
+            found = [payment for payment in found if payment["_id"] not in by_hand]
+        await self._payments.update_many(still, {"$set": {"tried_at": format_moment(now)}, "$inc": {"tries": 1}})
         return found
+
+    async def _paid_by_hand(self, payments: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Those whose reservation a fact has settled."""
+        orders = list({payment["order"]["order_id"] for payment in payments})
+        files = await self._files.find({"_id": {"$in": orders}}, {"body.ledger": 1}, batch_size=10_000).to_list(None)
+        told = {
+            entry["decision_id"]
+            for file in files
+            for entry in file["body"]["ledger"]
+            if entry["kind"] == "executed" and entry["confirmed_by"] == "fact"
+        }
+        return [payment["_id"] for payment in payments if payment["_id"] in told]
 
     async def settle(self, paid: Mapping[str, tuple[str, datetime]]) -> None:
         """Mark payments, by id, as executed under the provider's reference at a moment."""

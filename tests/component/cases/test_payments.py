@@ -22,7 +22,7 @@ from services.cases.app import serve
 from services.cases.store import PaymentStore
 from tests.component.cases.test_cases import consistent, file_of
 from tests.component.running import Reader, Running, own_namespace, reading
-from tests.unit.cases.reporting import REPORTED, Reported
+from tests.unit.cases.reporting import REPORTED, Reported, actor
 
 
 class Till:
@@ -289,6 +289,36 @@ async def test_a_hundred_tries_of_a_provider_that_times_out_and_answers_late(
     await until(lambda: _marked(running, order))
     await one_payment(running, events, till, order)
     assert till.paid()[payment["_id"]][1] > 1
+
+
+@pytest.mark.rule("NX-06")
+async def test_what_was_paid_by_hand_is_not_paid_again(running: Running, events: Reader, till: Till) -> None:
+    """The provider refuses for days; an agent pays and says so with a fact under the decision's id."""
+    till.book.behave("fail")
+    running.start(serve, "cases-1")
+    order = Reported()
+    await decide(running, events, order)
+
+    async def postponed() -> bool:
+        return "retry_at" in await payment_of(running, order)
+
+    await until(postponed)
+    payment = await payment_of(running, order)
+    told = order.fact("refunded", REPORTED, amount=payment["order"]["amount"], external_id=payment["_id"])
+    fact = told.message.fact.model_copy(update={"source": actor("platform")})  # type: ignore[attr-defined]
+    await running.send(INTAKE_EVENTS, dataclasses.replace(told, message=told.message.model_copy(update={"fact": fact})))
+    await events.until(lambda all_: any(one.message.kind == "case.fact-attached" for one in all_))
+    till.book.behave("ok")
+    await running.tick(REPORTED + timedelta(days=3))
+
+    async def dropped() -> bool:
+        return (await payment_of(running, order))["state"] == "by_hand"
+
+    await until(dropped)
+    assert till.paid() == {}
+    (executed_entry,) = [entry for entry in (await file_of(running, order.order_id)).ledger if entry.kind == "executed"]
+    assert (executed_entry.confirmed_by, executed_entry.decision_id) == ("fact", payment["_id"])
+    assert open_reservations((await file_of(running, order.order_id)).ledger) == ()
 
 
 async def test_without_a_provider_health_says_what_waits(running: Running, events: Reader, till: Till) -> None:

@@ -1,0 +1,121 @@
+"""The platform's own refunds in the ledger: told by its provider, or by hand, and counted once (NX-06)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from contracts.actors import Role
+from contracts.cases import ConfirmExecution
+from contracts.envelope import Envelope
+from contracts.orders import FactRecorded
+from engine.casefile import CaseFile, LedgerEntry, balance, open_reservations
+from engine.decide import Refusal, decide, evolve
+from engine.programmes import Programmes
+from tests.unit.cases.reporting import REPORTED, Reported, actor
+
+PROGRAMMES = Programmes.shipped()
+
+
+class Book:
+    """An order with a case that the platform decided: 40 of 100 are reserved and to be paid."""
+
+    def __init__(self) -> None:
+        self.order = Reported()
+        self.file: CaseFile | None = None
+        self.take(self.order.report(reason="other"))
+        amount = {"amount": "40.00", "currency": "EUR"}
+        told = self.take(
+            self.order.act("platform", "decide", REPORTED, outcome="partial_refund", refund_amount=amount, message="Yes.")
+        )
+        self.due = told[-1].change.refund_due
+
+    def take(self, envelope: Envelope) -> list[Any]:
+        events = decide(self.file, envelope.message, envelope.time, envelope.id, PROGRAMMES)  # type: ignore[arg-type]
+        assert not isinstance(events, Refusal)
+        for event in events:
+            self.file = evolve(self.file, event)
+        return events
+
+    def confirm(self, reference: str = "pay_1") -> list[Any]:
+        message = ConfirmExecution(
+            case_id=self.order.case(), decision_id=self.due.decision_id, reference=reference, at=REPORTED
+        )
+        return self.take(Envelope("confirm", "cases", self.order.order_id, REPORTED + timedelta(hours=1), message))
+
+    def refunded(self, amount: str, external_id: str | None, role: Role = "platform", fact_id: str = "fct_1") -> list[Any]:
+        given = {"amount": {"amount": amount, "currency": "EUR"}, "external_id": external_id}
+        envelope = self.order.fact("refunded", REPORTED + timedelta(hours=2), **given)
+        assert isinstance(envelope.message, FactRecorded)
+        fact = envelope.message.fact.model_copy(update={"source": actor(role), "fact_id": fact_id})
+        message = envelope.message.model_copy(update={"fact": fact})
+        return self.take(Envelope(fact_id, "intake", self.order.order_id, envelope.time, message))
+
+    @property
+    def ledger(self) -> tuple[LedgerEntry, ...]:
+        assert self.file is not None
+        return self.file.ledger
+
+    def sums(self) -> tuple[str, str]:
+        sums = balance(self.order.order.amount, self.ledger)
+        return str(sums.reserved.amount), str(sums.executed.amount)
+
+
+@pytest.mark.rule("NX-06")
+def test_a_confirmation_settles_the_reservation_once() -> None:
+    book = Book()
+    assert book.sums() == ("40.00", "0.00")
+    assert len(book.confirm()) == 1
+    assert book.confirm("pay_2") == []
+    assert book.sums() == ("0.00", "40.00")
+    executed = book.ledger[-1]
+    assert (executed.reference, executed.confirmed_by, executed.flags) == ("pay_1", "provider", ())
+
+
+@pytest.mark.rule("NX-06")
+def test_a_fact_of_the_platform_that_names_the_decision_says_that_it_was_paid_by_hand() -> None:
+    book = Book()
+    book.refunded("40.00", book.due.decision_id)
+    assert book.sums() == ("0.00", "40.00")
+    executed = book.ledger[-1]
+    assert (executed.executor, executed.confirmed_by, executed.decision_id) == ("platform", "fact", book.due.decision_id)
+    assert executed.flags == ()
+
+
+@pytest.mark.rule("NX-06")
+@pytest.mark.parametrize(
+    ("amount", "external_id", "role"),
+    [
+        ("40.00", None, "merchant"),
+        ("40.00", "bank", "platform"),
+        ("40.00", "decision", "merchant"),
+        ("30.00", "decision", "platform"),
+    ],
+)
+def test_no_other_fact_settles_what_the_platform_is_to_pay(amount: str, external_id: str | None, role: Role) -> None:
+    book = Book()
+    book.refunded(amount, book.due.decision_id if external_id == "decision" else external_id, role)
+    assert book.sums() == ("40.00", amount)
+    assert len(open_reservations(book.ledger)) == 1
+
+
+@pytest.mark.rule("NX-06")
+def test_a_fact_under_the_provider_s_reference_tells_nothing_new() -> None:
+    book = Book()
+    book.confirm("pay_1")
+    before = book.ledger
+    book.refunded("40.00", "pay_1", "partner")
+    assert book.ledger == before
+    book.refunded("40.00", "pay_2", "partner", "fct_2")
+    assert book.sums() == ("0.00", "80.00")
+
+
+@pytest.mark.rule("NX-06")
+def test_what_flowed_twice_is_recorded_and_flagged() -> None:
+    book = Book()
+    book.refunded("40.00", book.due.decision_id)
+    (told,) = book.confirm()
+    assert told.change.ledger[0].flags == ("over_refund",)
+    assert told.change.ledger[0].settles is None
+    assert book.sums() == ("0.00", "80.00")
+    assert book.confirm() == []
