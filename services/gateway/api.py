@@ -31,6 +31,7 @@ from services.gateway.resources import (
     problems,
     programmes,
     reports,
+    rollouts,
     sandbox,
     usage,
 )
@@ -69,6 +70,7 @@ def create_app(gateway: Gateway, mailroom: Mailroom) -> Litestar:
         inbox,
         programmes,
         decision_rules,
+        rollouts,
         issue_rate,
         outcomes,
         payouts,

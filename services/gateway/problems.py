@@ -296,6 +296,12 @@ EXPLAINED: Mapping[str, Explanation] = {
         "Every new case is held against every rule, so their number and size are bounded.",
         "Withdraw rules that are no longer needed, or put more into one.",
     ),
+    "too-many-rollouts": Explanation(
+        "There are too many roll-outs",
+        409,
+        "Every report asks all roll-outs and opt-ins which version is in force, so their number is bounded.",
+        "Roll a version out to more merchants at once.",
+    ),
     "request-running": Explanation(
         "The first request is still running",
         409,

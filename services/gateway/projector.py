@@ -6,7 +6,7 @@ from typing import Any
 
 from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append
-from contracts.base import Message
+from contracts.base import Message, format_moment
 from contracts.cases import CaseEvent, CaseMoved, CaseOpened, MessageDraft, MessagePosted, NoticeRecorded
 from contracts.envelope import Envelope
 from contracts.issue_rate import IssueRateChanged
@@ -23,6 +23,7 @@ from contracts.orders import (
     Standing,
 )
 from contracts.platform import CommandSettled
+from contracts.rollouts import MerchantOptedIn, RolloutAnnounced, RolloutMade
 from contracts.topics import GATEWAY_OUTCOMES, READS, Topic
 from engine.casefile import CaseFile
 from engine.decide import evolve
@@ -32,7 +33,8 @@ __all__ = ["Body", "Projector", "file_of"]
 
 Body = dict[str, Any]
 """Of an order: {order, facts, standing} from intake; {file, reports, cases, turns, states, search, reported_at} once something
-was reported. Of a merchant: {merchant, desk}. Of the platform's tables: {rules}. JSON values; a new body for each change."""
+was reported. Of a merchant: {merchant, desk}. Of the platform's tables: {rules};
+{rollouts, opt_ins}. JSON values; a new body for each change."""
 
 _COLLECTIONS = {"ord_": ORDERS, "mer:": MERCHANTS, "plt:": PLATFORM}
 _EVERYBODY = ["buyer", "merchant", "platform"]
@@ -132,6 +134,10 @@ class Projector:
                 outcome["href"] = f"/v1/merchants/{message.rate.merchant_id}/issue-rate"
             case BackTestDone():
                 outcome["href"] = f"/v1/decision-rules/back-tests/{message.back_test_id}"
+            case RolloutMade():
+                outcome["href"] = f"/v1/rollouts/{message.rollout.rollout_id}"
+            case MerchantOptedIn():
+                outcome["href"] = f"/v1/rollouts/{message.rollout_id}"
             case OrderChanged():
                 outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
             case CaseEvent():
@@ -150,6 +156,8 @@ def _with_order_event(state: Body, message: Message) -> Body:
             return {**state, "merchant": merchant, "desk": message.desk.model_dump(mode="json")}
         case IssueRateChanged():
             return {**state, "issue_rate": message.rate.model_dump(mode="json")}
+        case RolloutMade() | MerchantOptedIn() | RolloutAnnounced():
+            return _with_rollout(state, message)
         case DecisionRuleChanged():
             return {**state, "rules": _with_rule(state.get("rules", {}), message.rule)}
         case OrderRegistered():
@@ -172,6 +180,23 @@ def _with_rule(rules: Mapping[str, list[Body]], rule: DecisionRule) -> dict[str,
     """Every version of every rule, with one that is new or was withdrawn."""
     others = [known for known in rules.get(rule.rule_id, []) if known["version"] != rule.version]
     return {**rules, rule.rule_id: [*others, rule.model_dump(mode="json")]}
+
+
+def _with_rollout(state: Body, message: RolloutMade | MerchantOptedIn | RolloutAnnounced) -> Body:
+    """Every roll-out by its id, and by roll-out what merchants chose about it."""
+    rollouts, opt_ins = state.get("rollouts", {}), state.get("opt_ins", {})
+    match message:
+        case RolloutMade(rollout=rollout):
+            rollouts = {**rollouts, rollout.rollout_id: rollout.model_dump(mode="json")}
+        case RolloutAnnounced(rollout_id=rollout_id):
+            if rollout_id not in rollouts:
+                raise LookupError(f"{rollout_id} was never made")
+            announced = {**rollouts[rollout_id], "announced_at": format_moment(message.at)}
+            rollouts = {**rollouts, rollout_id: announced}
+        case MerchantOptedIn(rollout_id=rollout_id):
+            chosen = message.model_dump(mode="json", include={"since", "at"})
+            opt_ins = {**opt_ins, rollout_id: {**opt_ins.get(rollout_id, {}), message.merchant_id: chosen}}
+    return {"rollouts": rollouts, "opt_ins": opt_ins}
 
 
 def _tried(message: Message, forget_at: datetime) -> list[Append]:
@@ -206,6 +231,7 @@ def _with_case_event(state: Body, event: CaseEvent) -> Body:
             "state": case.state,
             "turn": case.turn,
             "programme": case.policy.programme,
+            "version": case.policy.version,
             "reason": case.reason,
         }
         for case in file.cases.values()

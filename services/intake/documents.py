@@ -1,13 +1,17 @@
-"""What intake keeps: one document per order, with everything reported on it, and one per merchant."""
+"""What intake keeps: one document per order, with everything reported on it, one per merchant, one of all roll-outs."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal, TypeVar
 
 from contracts.base import Model, Moment
+from contracts.cases import Rollout
 from contracts.desk import Desk
 from contracts.orders import Fact, Merchant, Order, Report, Standing
 from contracts.problems import Problem
+from contracts.rollouts import KeptRollout
 
-__all__ = ["CaseSpan", "MerchantFile", "OrderFile", "RefusedCommand", "State", "remember"]
+__all__ = ["CaseSpan", "MerchantFile", "OrderFile", "RefusedCommand", "RolloutTable", "State", "as_rollout", "remember"]
 
 T = TypeVar("T")
 
@@ -72,7 +76,37 @@ class MerchantFile(Model):
     commands: tuple[str, ...] = ()
 
 
-State = OrderFile | MerchantFile | None
+class RolloutTable(Model):
+    """Every roll-out in the order in which they were made, and by roll-out the merchants that take it earlier.
+
+    They stand here and not with the merchant: who opts in is judged by the roll-out, and a report then asks one document."""
+
+    rollouts: tuple[KeptRollout, ...] = ()
+    opted_in: dict[str, dict[str, Moment]] = {}
+    commands: tuple[str, ...] = ()
+    """The latest that changed something: a copy that comes later is recognised."""
+
+    def get(self, rollout_id: str) -> KeptRollout | None:
+        return next((each for each in self.rollouts if each.rollout_id == rollout_id), None)
+
+    def in_engine_terms(self) -> tuple[Rollout, ...]:
+        """As the engine reckons with them."""
+        return tuple(as_rollout(each, self.opted_in.get(each.rollout_id, {})) for each in self.rollouts)
+
+
+def as_rollout(content: KeptRollout, opted_in: Mapping[str, datetime]) -> Rollout:
+    """A roll-out as the engine reckons with it."""
+    return Rollout(
+        programme=content.programme,
+        version=content.version,
+        merchants=content.merchants or (),
+        locales=content.locales or (),
+        effective_at=content.effective_at,
+        opted_in=dict(opted_in),
+    )
+
+
+State = OrderFile | MerchantFile | RolloutTable | None
 """The state of a key; None before its document exists."""
 
 

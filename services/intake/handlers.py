@@ -20,16 +20,18 @@ from contracts.orders import (
     RegisterOrder,
     SubmitReport,
 )
+from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, MakeRollout, OptIn
 from contracts.topics import READS, Topic
 from engine.programmes import Programmes
 from services.intake.answers import refused
-from services.intake.context import Context
+from services.intake.context import Context, MerchantPage
 from services.intake.desk import change_desk
-from services.intake.documents import MerchantFile, OrderFile, RefusedCommand, State, remember
+from services.intake.documents import MerchantFile, OrderFile, RefusedCommand, RolloutTable, State, remember
 from services.intake.merchants import declare_insolvency, put_merchant
 from services.intake.orders import ask_check_in, follow_case, record_fact, register_order, registered
 from services.intake.reports import answer_claim, claim_wanted, submit_report
-from services.intake.store import MERCHANTS, ORDERS, hold_claims, merchants_among, orders_among
+from services.intake.rollouts import change_rollouts
+from services.intake.store import MERCHANTS, ORDERS, PLATFORM, Rollouts, hold_claims, merchants_among, orders_among
 
 __all__ = ["IntakeHandler"]
 
@@ -37,7 +39,7 @@ _MERCHANT_PREFIX = merchant_key("")
 
 
 class IntakeHandler:
-    """A document per order (`ord_…`) and per merchant (`mer:…`); None before there is one."""
+    """A document per order (`ord_…`) and per merchant (`mer:…`), one of all roll-outs; None before there is one."""
 
     service: str = "intake"
     topics: tuple[Topic, ...] = READS["intake"]
@@ -49,13 +51,16 @@ class IntakeHandler:
     def __init__(self, database: Database, programmes: Programmes) -> None:
         self._database = database
         self._programmes = programmes
+        self._rollouts = Rollouts(database)
 
     def collection_of(self, key: str) -> str | None:
-        return MERCHANTS if key.startswith(_MERCHANT_PREFIX) else ORDERS
+        return MERCHANTS if key.startswith(_MERCHANT_PREFIX) else PLATFORM if key == ROLLOUTS_KEY else ORDERS
 
     def load(self, body: dict[str, Any] | None) -> State:
         if body is None:
             return None
+        if "rollouts" in body:
+            return RolloutTable.model_validate(body)
         return MerchantFile.model_validate(body) if "merchant" in body else OrderFile.model_validate(body)
 
     def dump(self, state: State) -> dict[str, Any]:
@@ -65,20 +70,45 @@ class IntakeHandler:
 
     async def prepare(self, batch: Sequence[Inbound]) -> Context:
         """The merchants of the orders to register and of the reports, as this service's own store has them: who was told that
-        a merchant is put can register its orders. And who holds the claims among the reports."""
+        a merchant is put can register its orders. Which versions are rolled out to whom, and who holds the claims among the
+        reports."""
         wanted: set[str] = set()
         claims: list[Inbound] = []
+        announced: list[Inbound] = []
+        reported = False
         for inbound in batch:
             message = inbound.envelope.message
             if isinstance(message, RegisterOrder):
                 wanted.add(message.content.merchant_id)
+            elif isinstance(message, MakeRollout):
+                wanted.update(message.content.merchants or ())
+            elif isinstance(message, OptIn):
+                wanted.add(message.merchant_id)
+            elif isinstance(message, AnnounceRollout):
+                announced.append(inbound)
             elif isinstance(message, SubmitReport):
+                reported = True
                 if message.merchant_id is not None:
                     wanted.add(message.merchant_id)
                 if message.content.external_id is not None:
                     claims.append(inbound)
-        context = Context(merchants=await merchants_among(self._database, wanted))
+        context = Context(
+            merchants=await merchants_among(self._database, wanted),
+            rollouts=await self._rollouts.in_engine_terms() if reported else (),
+            pages=await self._announced(announced) if announced else {},
+        )
         return replace(context, claims=await self._claims(claims, context)) if claims else context
+
+    async def _announced(self, batch: Sequence[Inbound]) -> Mapping[str, MerchantPage]:
+        """The merchants that each announcement of the batch is for next."""
+        table = await self._rollouts.table()
+        pages: dict[str, MerchantPage] = {}
+        for inbound in batch:
+            message = inbound.envelope.message
+            rollout = table.get(message.rollout_id) if isinstance(message, AnnounceRollout) else None
+            if rollout is not None and isinstance(message, AnnounceRollout):
+                pages[inbound.envelope.id] = await self._rollouts.page(rollout.programme, message.after)
+        return pages
 
     async def _claims(self, claims: Sequence[Inbound], context: Context) -> Mapping[str, str]:
         """Where each claim came in first. Orders are decided apart from each other, maybe by two processes at once: who has
@@ -95,18 +125,19 @@ class IntakeHandler:
 
     def apply(self, state: State, inbound: Inbound, context: Context) -> Step[State]:
         message = inbound.envelope.message
-        if isinstance(message, PutMerchant | DeclareInsolvency):
-            if isinstance(state, OrderFile):
-                raise TypeError(f"{inbound.envelope.key} is the key of an order")
+        if isinstance(message, PutMerchant | DeclareInsolvency | ChangeDesk):
+            if isinstance(state, OrderFile | RolloutTable):
+                raise TypeError(f"{inbound.envelope.key} is the key of no merchant")
             if isinstance(message, DeclareInsolvency):
                 return declare_insolvency(state, inbound, message)
+            if isinstance(message, ChangeDesk):
+                return change_desk(state, inbound, message, self._programmes)
             return put_merchant(state, inbound, message, self._programmes.known())
-        if isinstance(message, ChangeDesk):
-            if isinstance(state, OrderFile):
-                raise TypeError(f"{inbound.envelope.key} is the key of an order")
-            return change_desk(state, inbound, message, self._programmes)
-        if isinstance(state, MerchantFile):
-            raise TypeError(f"{inbound.envelope.key} is the key of a merchant")
+        if isinstance(message, MakeRollout | OptIn | AnnounceRollout):
+            table = state if isinstance(state, RolloutTable) else None
+            return change_rollouts(table, inbound, message, self._programmes, context)
+        if isinstance(state, MerchantFile | RolloutTable):
+            raise TypeError(f"{inbound.envelope.key} is the key of no order")
         return self._apply_to_order(state, inbound, context)
 
     def recall(self, state: State, command_id: str, at: datetime) -> tuple[Emission, ...]:

@@ -5,17 +5,24 @@ from collections.abc import Collection, Mapping
 from pymongo.errors import BulkWriteError
 
 from chassis.store import Database
+from contracts.cases import Rollout
 from contracts.ids import merchant_key
 from contracts.orders import Merchant
-from services.intake.documents import OrderFile
+from contracts.rollouts import ROLLOUTS_KEY
+from services.intake.context import MerchantPage
+from services.intake.documents import OrderFile, RolloutTable
 
-__all__ = ["CLAIMS", "MERCHANTS", "ORDERS", "hold_claims", "merchants_among", "orders_among"]
+__all__ = ["CLAIMS", "MERCHANTS", "ORDERS", "PLATFORM", "Rollouts", "hold_claims", "merchants_among", "orders_among"]
 
 ORDERS = "orders"
 MERCHANTS = "merchants"
 CLAIMS = "claims"
 """{_id: claim id, order_id}: the order that a claim came in on first (CP-03)."""
+PLATFORM = "platform"
+"""The platform's own tables, a document each."""
 _DUPLICATE_KEY = 11000
+_PAGE = 1_000
+"""Merchants that are told of a roll-out in one step."""
 
 
 async def merchants_among(database: Database, merchant_ids: Collection[str]) -> dict[str, Merchant]:
@@ -46,3 +53,37 @@ async def hold_claims(database: Database, wanted: Mapping[str, str]) -> dict[str
             raise
     found = await database[CLAIMS].find({"_id": {"$in": list(wanted)}}).to_list(None)
     return {document["_id"]: document["order_id"] for document in found}
+
+
+class Rollouts:
+    """The table of roll-outs as this service's own store has it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known = (0, RolloutTable())
+        self._in_engine_terms: tuple[Rollout, ...] = ()
+
+    async def table(self) -> RolloutTable:
+        """One query, and another one when it has changed."""
+        version, table = self._known
+        stored = await self._database[PLATFORM].find_one({"_id": ROLLOUTS_KEY}, {"v": 1})
+        if stored is not None and stored["v"] != version:
+            found = await self._database[PLATFORM].find_one({"_id": ROLLOUTS_KEY}, {"v": 1, "body": 1})
+            if found is not None:
+                table = RolloutTable.model_validate(found["body"])
+                self._known = (found["v"], table)
+                self._in_engine_terms = table.in_engine_terms()
+        return table
+
+    async def in_engine_terms(self) -> tuple[Rollout, ...]:
+        """All roll-outs as the engine reckons with them."""
+        await self.table()
+        return self._in_engine_terms
+
+    async def page(self, programme: str, after: str) -> MerchantPage:
+        """The next merchants that offer a programme, in the order of their ids. One query."""
+        wanted = {"_id": {"$gt": merchant_key(after)}, "body.merchant.programmes": programme}
+        found = self._database[MERCHANTS].find(wanted, {"body.merchant": 1}, batch_size=_PAGE + 1).sort("_id", 1)
+        documents = await found.limit(_PAGE + 1).to_list(None)
+        merchants = tuple(Merchant.model_validate(document["body"]["merchant"]) for document in documents[:_PAGE])
+        return MerchantPage(merchants, more=len(documents) > _PAGE)
