@@ -1,6 +1,7 @@
 """The sandbox's mail server: takes every mail by SMTP, keeps it on disk and shows it over HTTP.
 
-`python -m deploy.local.mailsink --smtp-port P --http-port Q --data DIR`, both ports on loopback. What was answered with 250
+`python -m deploy.local.mailsink --smtp-port P --http-port Q --data DIR`, both ports on loopback. With `--own-domain D --inbound
+HOST:PORT …` it hands mails for D on to the product, as the server of a domain does. What was answered with 250
 is in the database. A mail sent again (same Message-ID, same recipient) is the same mail, as in a real mailbox; how often that
 happened is counted. Bodies are kept compressed and read only when asked for, so memory stays small."""
 
@@ -15,7 +16,7 @@ import sqlite3
 import sys
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -28,11 +29,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import uvloop
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtplib import SMTP as SmtpClient
+from aiosmtplib import SMTPException, SMTPResponseException
 
 __all__ = ["Mailbox", "Mailsink", "links_of", "main", "serve_http"]
 
 HOST = "127.0.0.1"
 NAME = "mailsink.recourse.localhost"
+_HAND_ON_S = 60.0
 _MAIL_LIMIT = 32 * 1024 * 1024
 _BODY_LIMIT = 64 * 1024
 _PAGE = 200
@@ -217,6 +221,8 @@ def _item(row: tuple[int, str, str, str | None, str | None, str, int, bytes]) ->
         "mail_id": _id_text(mail_id),
         "kind": kind,
         "to": recipient,
+        "reply_to": str(mail["Reply-To"] or ""),
+        "message_id": str(mail["Message-ID"] or ""),
         "subject": str(mail["Subject"] or ""),
         "text": _body(mail, "plain"),
         "html": html,
@@ -236,8 +242,11 @@ def _body(mail: EmailMessage, kind: str) -> str:
 class Mailsink:
     """The SMTP side, as aiosmtpd's handler. Mails that arrive together are committed together."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, own_domain: str = "", inbound: Sequence[tuple[str, int]] = ()) -> None:
+        """`inbound` are the places that take mails for `own_domain`; each is tried in turn."""
         self._mailbox = mailbox
+        self._own_domain = own_domain.lower()
+        self._inbound = inbound
         self._arrived: list[tuple[list[Row], asyncio.Future[None]]] = []
 
     async def serve(self, port: int) -> asyncio.Server:
@@ -285,11 +294,35 @@ class Mailsink:
             (recipient, message_id, kind, order_id, case_id, sent_at, arrived_at, packed)
             for recipient in dict.fromkeys(envelope.rcpt_tos)
         ]
+        own = [each for each in envelope.rcpt_tos if each.rpartition("@")[2].lower() == self._own_domain]
+        if own and self._inbound and (refused := await self._handed_on((envelope.mail_from or "").strip("<>"), own, content)):
+            return refused
         try:
             await self._kept(rows)
         except sqlite3.Error as error:
             return f"451 4.3.0 cannot keep it: {error}"
         return f"250 2.0.0 kept {message_id}"
+
+    async def _handed_on(self, mail_from: str, recipients: list[str], content: bytes) -> str:
+        """Give a mail to the product before anything is acknowledged; empty when it was taken, else what to answer."""
+        answer = "451 4.4.1 the product cannot be reached, send it again"
+        for host, port in self._inbound:
+            client = SmtpClient(hostname=host, port=port, local_hostname=NAME, timeout=_HAND_ON_S)
+            try:
+                async with client:
+                    options = ("SMTPUTF8",) if any(not each.isascii() for each in (mail_from, *recipients)) else ()
+                    await client.mail(mail_from, options=options)
+                    for recipient in recipients:
+                        await client.rcpt(recipient)
+                    await client.data(content)
+                return ""
+            except SMTPResponseException as refused:
+                if refused.code >= 500:
+                    return f"{refused.code} {' '.join(refused.message.split())}"
+                answer = f"451 4.3.0 {' '.join(refused.message.split())}"
+            except (SMTPException, OSError, TimeoutError):
+                continue
+        return answer
 
     async def _kept(self, rows: list[Row]) -> None:
         loop = asyncio.get_running_loop()
@@ -404,13 +437,13 @@ def serve_http(mailbox: Mailbox, port: int) -> ThreadingHTTPServer:
     return server
 
 
-async def _serve(smtp_port: int, http_port: int, folder: Path) -> None:
+async def _serve(smtp_port: int, http_port: int, folder: Path, own_domain: str, inbound: Sequence[tuple[str, int]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     mailbox = Mailbox(folder)
-    smtp = await Mailsink(mailbox).serve(smtp_port)
+    smtp = await Mailsink(mailbox, own_domain, inbound).serve(smtp_port)
     http = serve_http(mailbox, http_port)
     try:
         await stop.wait()
@@ -421,16 +454,23 @@ async def _serve(smtp_port: int, http_port: int, folder: Path) -> None:
         mailbox.close()
 
 
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
 def main() -> None:
     """Run until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.mailsink", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--http-port", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True, help="the folder of mails.sqlite3")
+    parser.add_argument("--own-domain", default="", help="mails for this domain are handed on to the product")
+    parser.add_argument("--inbound", action="append", default=[], type=_place, help="HOST:PORT that takes them")
     given = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(given.smtp_port, given.http_port, given.data))
+            runner.run(_serve(given.smtp_port, given.http_port, given.data, given.own_domain, given.inbound))
         except OSError as error:
             sys.exit(f"the mail server cannot start: {error}")
 

@@ -1,4 +1,4 @@
-"""The bytes of evidence, in an object store: a folder, S3 or memory, as the setting says."""
+"""The bytes of evidence and of mails, in an object store: a folder, S3 or memory, as the setting says."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +32,15 @@ class Objects:
     async def put(self, evidence_id: str, content: bytes) -> None:
         """Keep the bytes; again changes nothing."""
         await self._store.put_async(self.place(evidence_id), content)
+
+    async def put_mail(self, mail_id: str, content: bytes) -> None:
+        """Keep a mail as it arrived; again changes nothing."""
+        await self._store.put_async(f"mails/{mail_id}.eml", content)
+
+    async def get_mail(self, mail_id: str) -> bytes:
+        """The bytes of a mail. Raises FileNotFoundError."""
+        found = await self._store.get_async(f"mails/{mail_id}.eml")
+        return bytes(await found.bytes_async())
 
     async def get(self, evidence_id: str) -> bytes:
         """The bytes. Raises FileNotFoundError."""

@@ -119,8 +119,6 @@ class Mail:
     automatic: Automatic = ""
     bounce: Bounce | None = None
     hops: int = 0
-    kind_of_ours: str = ""
-    """The kind of notice, where the mail says that it is one of the product's own."""
     authentication: str = ""
     """The first Authentication-Results header: the one that the nearest server added."""
     broken: str = ""
@@ -172,7 +170,7 @@ def _first(message: Message, name: str) -> str:
 
 def decoded(value: str) -> str:
     """A header's value as text: bytes that are not ASCII are UTF-8 or Western, encoded words are decoded where they can be."""
-    value = _text_of(value.encode("ascii", "surrogateescape"), "utf-8") if not value.isascii() else value
+    value = _text_of(value.encode("utf-8", "surrogateescape"), "utf-8") if not value.isascii() else value
     if "=?" not in value:
         return _one_line(value)
     try:
@@ -230,7 +228,6 @@ def _with_headers(message: Message, return_path: str | None, broken: str = "") -
         references=tuple(dict.fromkeys(references))[:_MOST_REFERENCES],
         automatic=_automatic(message, return_path),
         hops=len(_all(message, "received")),
-        kind_of_ours=_first(message, "x-recourse-kind")[:40],
         authentication=_first(message, "authentication-results"),
         broken=broken,
     )
@@ -295,7 +292,6 @@ _HEADER_FIELDS = (
     "subject",
     "references",
     "hops",
-    "kind_of_ours",
     "authentication",
 )
 

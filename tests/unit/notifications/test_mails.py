@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from chassis.clock import RealClock
 from contracts.base import Message
 from contracts.capability import read
+from contracts.mailboxes import ReplyAddress, notices_named, read_address
 from contracts.notices import SendLink
 from contracts.orders import Merchant, ServiceContact
 from deploy.local.mailsink import links_of
@@ -250,6 +251,24 @@ def test_a_mail_says_whose_clock_dated_it_and_which_notice_it_is() -> None:
     assert mail["Message-ID"] != last_mail(Story().reported(), "merchant")["Message-ID"]
 
 
+@pytest.mark.rule("CP-04")
+def test_a_mail_says_where_its_answer_comes_back_to() -> None:
+    secret, buyers, merchants = SECRET, last_mail(Story().reported()), last_mail(Story().reported(), "merchant")
+    case_id = str(buyers["X-Recourse-Case"])
+    for mail, role in ((buyers, "buyer"), (merchants, "merchant")):
+        address = str(mail["Reply-To"])
+        assert read_address(secret, "recourse.example", address) == ReplyAddress(ORDER_ID, role, case_id)
+        assert len(address.partition("@")[0]) <= 64
+        assert read_address("other", "recourse.example", address) is None
+        assert read_address(secret, "other.example", address) is None
+        assert notices_named(secret, str(mail["Message-ID"]).encode()) == (str(mail["Message-ID"])[1:54],)
+        assert notices_named("other", str(mail["Message-ID"]).encode()) == ()
+        assert mail["References"] == f"<{case_id}@recourse.example>"
+    elsewhere = Sender.of("Recourse <no-reply@recourse.example>", "replies.recourse.example")
+    assert elsewhere.return_path == "bounces@replies.recourse.example"
+    assert Sender.of("Recourse <no-reply@recourse.example>").return_path == "no-reply@recourse.example"
+
+
 @pytest.mark.parametrize("role", ["buyer", "merchant"])
 def test_every_mail_has_subject_request_button_order_and_contact_in_both_languages(role: str) -> None:
     story = Story().reported().writes("buyer", "Hello?").writes("merchant", "Hello!").answered("yes_after_return")
@@ -347,7 +366,7 @@ def test_documents_are_counted_in_words() -> None:
 @given(st.text(max_size=200), st.text(max_size=400))
 def test_any_subject_and_body_survive(subject: str, said: str) -> None:
     words = Words(language="en", subject=subject, title="t", greeting="g", happened=[said], asked="a", button="b")
-    headers = Headers("ntc_1", "message", "a@b.example", ORDER_ID, None, NOW)
+    headers = Headers("ntc_1", "<ntc_1@r.example>", None, None, "message", "a@b.example", ORDER_ID, None, NOW)
     mail = parsed(render(words, "https://x.example/l/t", headers, Sender.of("R <r@r.example>")))
     clean = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", subject).strip().encode(errors="replace").decode()
     assert " ".join(str(mail["Subject"]).split()) == " ".join(clean.split())
