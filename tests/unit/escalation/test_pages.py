@@ -23,6 +23,7 @@ from contracts.cases import (
 )
 from contracts.envelope import decode
 from contracts.orders import CheckInReached, OrderRegistered, Protection, Standing
+from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, RolloutMade
 from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS
 from services.escalation.pages import PAGE_ENTRIES, Page, Timer, command_of, pages_of, timers_of
 from tests.contract.examples import EXAMPLES
@@ -158,3 +159,17 @@ def test_a_page_never_takes_the_place_of_one_with_other_timers() -> None:
     second = (1, Timer("2024-01-15T09:40:00.000Z", "check_in", ORDER))
     (small,), (large,) = pages_of([first]), pages_of([first, second])
     assert small.document()["_id"] != large.document()["_id"]
+
+
+@pytest.mark.rule("BP-24")
+def test_a_roll_out_sets_its_announcement_which_is_told_to_intake() -> None:
+    made = example(RolloutMade)
+    assert isinstance(made, RolloutMade)
+    (timer,) = timers_of(made)
+    assert timer == Timer(format_moment(made.rollout.announce_at), "announcement", ROLLOUTS_KEY, "", "rlo_1")
+    (page,) = pages_of([(3, timer)])
+    assert Page.of(page.document()).timers == (timer,)
+    topic, record = command_of(timer)
+    told = decode(record.value, record.headers)
+    assert (topic, told.key, told.message) == (INTAKE_COMMANDS.name, ROLLOUTS_KEY, AnnounceRollout(rollout_id="rlo_1"))
+    assert told.time == made.rollout.announce_at
