@@ -1,5 +1,6 @@
 """The people of a shop: who looks after a case, who stands in, and the shop's own words (RD-06, 08, 09, NX-17, BP-20)."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -355,13 +356,23 @@ def test_one_key_sees_several_shops_together_and_one_by_one(world: World) -> Non
         cases[shop.merchant_id] = world.buyer(order).report(order)
     assert {each["merchant_id"] for each in kim.get("/v1/cases")["items"]} == {first.merchant_id, second.merchant_id}
     assert {each["merchant_id"] for each in kim.get("/v1/orders")["items"]} == {first.merchant_id, second.merchant_id}
+    assert all(each["attention"] for each in kim.get("/v1/cases")["items"])
     only = kim.get("/v1/cases", merchant_id=second.merchant_id, attention="true")["items"]
     assert [each["case_id"] for each in only] == [cases[second.merchant_id]["case_id"]]
     assert kim.get("/v1/cases", merchant_id=third.merchant_id)["items"] == []
     kim.request("GET", f"/v1/cases/{cases[third.merchant_id]['case_id']}").problem(404)
+    shops = [each["merchant_id"] for each in kim.get("/v1/merchants")["items"]]
+    assert shops == sorted([first.merchant_id, second.merchant_id])
+    assert [each["merchant_id"] for each in third.staff.get("/v1/merchants")["items"]] == [third.merchant_id]
+    page = kim.get("/v1/merchants", limit=1)
+    assert [each["merchant_id"] for each in kim.get("/v1/merchants", limit=1, cursor=page["next"])["items"]] == shops[1:]
     for shop in (first, second):
         answered = kim.act(cases[shop.merchant_id], "answer", refund="no", message="It is on its way.")
         assert answered["state"] == "awaiting_buyer"
+    order = {"order_id": cases[first.merchant_id]["order_id"]}
+    world.buyer(order).act(cases[first.merchant_id], "react", reaction="accept")
+    seen = {each["merchant_id"]: (each["state"], each["attention"]) for each in kim.get("/v1/cases")["items"]}
+    assert seen == {first.merchant_id: ("resolved", False), second.merchant_id: ("awaiting_buyer", False)}
     assert world.platform.request("DELETE", f"/v1/keys/{made['key_id']}").status == 204
     kim.request("GET", "/v1/cases").problem(401)
 
@@ -376,6 +387,12 @@ def test_a_partner_that_was_given_a_shop_works_for_it(world: World) -> None:
     history = world.platform.get(f"/v1/cases/{case['case_id']}/history")["items"]
     assert history[0]["actor"] == {"role": "partner", "id": f"partner:{made['key_id']}", "acts_for": "buyer"}
     assert [each["order_id"] for each in erp.get("/v1/orders")["items"]] == [order["order_id"]]
+    assert [each["merchant_id"] for each in erp.get("/v1/merchants")["items"]] == [shop.merchant_id]
+    line = json.dumps(world.order_body(shop)) + "\n" + json.dumps(world.order_body(other))
+    imported = erp.request(
+        "POST", "/v1/order-imports", content=line.encode(), headers={"Content-Type": "application/x-ndjson"}
+    ).body
+    assert [json.loads(each)["status"] for each in imported.splitlines()] == [201, 422]
     assert erp.post(f"/v1/merchants/{shop.merchant_id}/consultants", {"name": "A", "email": "a@b.example"}).status == 201
     problem = erp.post("/v1/orders", world.order_body(other)).problem(422, "invalid-input")
     assert problem["errors"][0]["pointer"] == "/merchant_id"
@@ -384,6 +401,7 @@ def test_a_partner_that_was_given_a_shop_works_for_it(world: World) -> None:
     profile = {name: value for name, value in shop.profile.items() if name not in ("certified_at", "seal_live_at")}
     assert erp.request("PUT", f"/v1/merchants/{created}", json=profile).status == 201
     world.partner.request("GET", f"/v1/merchants/{created}").problem(404)
+    assert {each["merchant_id"] for each in erp.get("/v1/merchants")["items"]} == {shop.merchant_id, created}
 
 
 def test_keys_are_the_platform_s(world: World) -> None:

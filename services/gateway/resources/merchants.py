@@ -11,9 +11,11 @@ from contracts.ids import merchant_key
 from contracts.orders import MerchantChanged, MerchantProfile, PutMerchant
 from contracts.problems import Problem
 from contracts.topics import INTAKE_COMMANDS
-from services.gateway.answers import Answer, answer, response_of, with_version
+from services.gateway.answers import Answer, answer, listed, response_of, with_version
 from services.gateway.context import Caller, TheGateway
-from services.gateway.documented import documented
+from services.gateway.cursors import cursor, place_of, whole_number
+from services.gateway.documented import PAGED, documented, query
+from services.gateway.lists import Filter
 from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.representations import merchant_shown
 from services.gateway.requests import MERCHANT_ID, AnyRequest, json_body, parsed, preference
@@ -41,6 +43,28 @@ async def get_merchant(
 ) -> Response[bytes]:
     """For the platform, the partner that created it and the merchant's own keys."""
     return response_of(with_version(200, merchant_shown(await gateway.merchant(principal, merchant_id))))
+
+
+@get(
+    "/v1/merchants",
+    operation_id="listMerchants",
+    summary="The merchants that the caller may see, by id",
+    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+)
+async def list_merchants(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
+    """All for the platform; for a partner its own and those that it was given; for staff the shops of its key (BP-20)."""
+    given = query(request)
+    limit = whole_number("limit", given.get("limit"), 50, 1, 200)
+    place = place_of(given.get("cursor"), str)
+    wanted: Filter = {} if place is None else {"_id": {"$gt": place[0]}}
+    if principal.role != "platform":
+        named = {"_id": {"$in": [merchant_key(merchant_id) for merchant_id in sorted(principal.merchants)]}}
+        created = {"body.merchant.created_by": principal.created_as}
+        wanted["$or"] = [named, created] if principal.role == "partner" else [named]
+    cursor_ = gateway.database[MERCHANTS].find(wanted, {"body.merchant": 1}).sort([("_id", 1)]).limit(limit + 1)
+    found = await cursor_.to_list(None)
+    more = cursor([found[limit - 1]["_id"]]) if len(found) > limit else None
+    return response_of(listed([merchant_shown(document["body"]["merchant"]) for document in found[:limit]], more))
 
 
 @put(
@@ -117,4 +141,4 @@ async def revoke_key(
     return Response(None, status_code=204)
 
 
-routes = (get_merchant, put_merchant, create_key, revoke_key)
+routes = (list_merchants, get_merchant, put_merchant, create_key, revoke_key)
