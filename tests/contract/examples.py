@@ -385,6 +385,7 @@ EXAMPLES: tuple[Message, ...] = (
         name="Kim Buyer",
         locale="en",
     ),
+    notices.NoticeBounced(order_id=ORDER_ID, case_id=CASE_ID, notice=proof.model_copy(update={"state": "failed"})),
     notices.NoticeSent(order_id=ORDER_ID, case_id=CASE_ID, notice=proof),
     notices.NoticeFailed(order_id=ORDER_ID, case_id=CASE_ID, notice=proof.model_copy(update={"state": "failed"})),
     platform.ClockTick(generation=3, now=AT, round=1),

@@ -132,7 +132,8 @@ class MailStore:
     async def undirect(self, mail_id: str, target: Mapping[str, Any]) -> None:
         """It could not go there: the next try is another one, also to the same place."""
         await self._mails.update_one(
-            {"_id": mail_id, "item.state": "open", "item.target": dict(target)}, {"$set": {"item.target": None}, "$inc": {"item.refused": 1}}
+            {"_id": mail_id, "item.state": "open", "item.target": dict(target)},
+            {"$set": {"item.target": None}, "$inc": {"item.refused": 1}},
         )
 
     async def close(self, mail_id: str, target: Mapping[str, Any] | None, ended: Mapping[str, Any]) -> bool:

@@ -41,7 +41,7 @@ def test_keys_and_ports_outlive_a_restart(tmp_path: Path) -> None:
     assert (again.keys, again.secret) == (first.keys, first.secret)
     assert again.ports[FIRST_GATEWAY] == first.ports[FIRST_GATEWAY]
     assert len(set(first.keys.values()) | {first.secret}) == 3
-    assert len(set(first.ports.values())) == len(first.ports) == 10 + 2 + 3
+    assert len(set(first.ports.values())) == len(first.ports) == 10 + 2 + 2 + 3
 
 
 def test_a_port_asked_for_is_taken_from_whoever_had_it(tmp_path: Path) -> None:
