@@ -44,6 +44,7 @@ __all__ = [
     "ReportAccepted",
     "ReportContent",
     "ReportedLine",
+    "ReturnInfoAged",
     "ServiceContact",
     "Standing",
     "SubmitReport",
@@ -93,6 +94,9 @@ class Merchant(MerchantProfile):
     created_by: str
     insolvent_at: Moment | None = None
     """When the platform declared it insolvent (BP-25)."""
+    return_info_at: Moment | None = None
+    """When its return information was last confirmed, which every PUT of the profile does (CP-05)."""
+    return_info_reminded_at: Moment | None = None
     version: int
 
 
@@ -261,6 +265,14 @@ class DeclareInsolvency(Message, kind="merchant.declare-insolvency"):
     merchant_id: str
     insolvent: bool = True
     actor: Actor
+
+
+class ReturnInfoAged(Message, kind="return-info.aged"):
+    """From escalation: nobody has confirmed a merchant's return information for a year (CP-05). Without effect where it was
+    confirmed after `since`."""
+
+    merchant_id: str
+    since: Moment
 
 
 class RegisterOrder(Message, kind="order.register"):

@@ -20,6 +20,7 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
     topics.INTAKE_COMMANDS: (
         orders.PutMerchant,
         desk.ChangeDesk,
+        orders.ReturnInfoAged,
         orders.RegisterOrder,
         orders.RecordFact,
         orders.SubmitReport,
@@ -80,7 +81,7 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
         orders.CommandRefused,
         orders.CommandRepeated,
     ),
-    topics.NOTIFICATIONS_COMMANDS: (notices.SendLink, notices.TellMerchant, notices.NoticeBounced),
+    topics.NOTIFICATIONS_COMMANDS: (notices.SendLink, notices.TellMerchant, notices.TellBuyer, notices.NoticeBounced),
     topics.NOTIFICATIONS_EVENTS: (notices.NoticeSent, notices.NoticeFailed),
     topics.GATEWAY_OUTCOMES: (platform.CommandSettled,),
     topics.PLATFORM_CLOCK: (platform.ClockTick,),

@@ -49,7 +49,6 @@ class EscalationHandler:
     gapless: frozenset[str] = frozenset()
     ignored: frozenset[str] = frozenset(
         {
-            "merchant.changed",
             "fact.recorded",
             "check-in.asked",
             "order.changed",

@@ -5,7 +5,7 @@ whole when its hour has passed."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
@@ -14,8 +14,8 @@ import orjson
 from contracts.base import Message, format_moment, parse_moment
 from contracts.cases import CaseEvent, Change, DeadlineReached, ReminderReached
 from contracts.envelope import Envelope, Record, encode
-from contracts.ids import derived
-from contracts.orders import CheckInReached, OrderRegistered
+from contracts.ids import derived, merchant_key
+from contracts.orders import CheckInReached, MerchantChanged, OrderRegistered, ReturnInfoAged
 from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, RolloutMade
 from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS
 
@@ -26,14 +26,17 @@ PAGE_ENTRIES = 1_000
 
 LAST_OF_HOUR = ":59:59.999Z"
 
-Kind = Literal["check_in", "deadline", "reminder", "announcement"]
+_RETURN_INFO_AGES = timedelta(days=365)
+
+Kind = Literal["check_in", "deadline", "reminder", "announcement", "return_info"]
 
 
 class Timer(NamedTuple):
     """A moment at which a service is to be told. `at` is first, as text that sorts as time, so that timers sort by moment.
 
     `deadline_id` and `generation` are the fence: whoever is told drops what no longer stands. A check-in has none. Of an
-    announcement `order_id` is the key of all roll-outs and `deadline_id` the roll-out's."""
+    announcement `order_id` is the key of all roll-outs and `deadline_id` the roll-out's; of a merchant's return information
+    they are the merchant's key and the moment when it was confirmed."""
 
     at: str
     kind: Kind
@@ -72,11 +75,17 @@ def hour_of(moment: str) -> str:
 
 def timers_of(message: Message) -> Iterator[Timer]:
     """The moments that an event sets: an order's check-in (BP-05), a case's deadlines and the reminders before them, the
-    announcement of a roll-out (BP-24)."""
+    announcement of a roll-out (BP-24), the age of a merchant's return information (CP-05)."""
     if isinstance(message, OrderRegistered):
         check_in_at = message.standing.protection.check_in_at
         if check_in_at is not None:
             yield Timer(format_moment(check_in_at), "check_in", message.order.order_id)
+    elif isinstance(message, MerchantChanged):
+        merchant = message.merchant
+        if merchant.return_policy_url is not None and merchant.return_info_at is not None:
+            since = max(merchant.return_info_at, merchant.return_info_reminded_at or merchant.return_info_at)
+            key, confirmed = merchant_key(merchant.merchant_id), format_moment(merchant.return_info_at)
+            yield Timer(format_moment(since + _RETURN_INFO_AGES), "return_info", key, "", confirmed)
     elif isinstance(message, RolloutMade):
         rollout = message.rollout
         yield Timer(format_moment(rollout.announce_at), "announcement", ROLLOUTS_KEY, "", rollout.rollout_id)
@@ -128,6 +137,9 @@ def _message(timer: Timer, at: datetime) -> tuple[str, Message]:
             return INTAKE_COMMANDS.name, CheckInReached(order_id=timer.order_id, due_at=at)
         case "deadline":
             return CASES_COMMANDS.name, DeadlineReached(**fence, due_at=at)
+        case "return_info":
+            merchant_id = timer.order_id.removeprefix(merchant_key(""))
+            return INTAKE_COMMANDS.name, ReturnInfoAged(merchant_id=merchant_id, since=parse_moment(timer.deadline_id))
         case "announcement":
             return INTAKE_COMMANDS.name, AnnounceRollout(rollout_id=timer.deadline_id)
         case "reminder":

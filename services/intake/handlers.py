@@ -18,6 +18,7 @@ from contracts.orders import (
     PutMerchant,
     RecordFact,
     RegisterOrder,
+    ReturnInfoAged,
     SubmitReport,
 )
 from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, MakeRollout, OptIn
@@ -27,7 +28,7 @@ from services.intake.answers import refused
 from services.intake.context import Context, MerchantPage
 from services.intake.desk import change_desk
 from services.intake.documents import MerchantFile, OrderFile, RefusedCommand, RolloutTable, State, remember
-from services.intake.merchants import declare_insolvency, put_merchant
+from services.intake.merchants import declare_insolvency, put_merchant, remind_return_info
 from services.intake.orders import ask_check_in, follow_case, record_fact, register_order, registered
 from services.intake.reports import answer_claim, claim_wanted, submit_report
 from services.intake.rollouts import change_rollouts
@@ -125,9 +126,11 @@ class IntakeHandler:
 
     def apply(self, state: State, inbound: Inbound, context: Context) -> Step[State]:
         message = inbound.envelope.message
-        if isinstance(message, PutMerchant | DeclareInsolvency | ChangeDesk):
+        if isinstance(message, PutMerchant | DeclareInsolvency | ChangeDesk | ReturnInfoAged):
             if isinstance(state, OrderFile | RolloutTable):
                 raise TypeError(f"{inbound.envelope.key} is the key of no merchant")
+            if isinstance(message, ReturnInfoAged):
+                return remind_return_info(state, inbound, message)
             if isinstance(message, DeclareInsolvency):
                 return declare_insolvency(state, inbound, message)
             if isinstance(message, ChangeDesk):

@@ -1,18 +1,26 @@
 """Merchants: what they have agreed, put in place by a partner or the platform."""
 
 from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 from functools import cache
 from urllib.parse import quote
 from zoneinfo import available_timezones
 
-from chassis.handler import Inbound, Step
-from contracts.orders import DeclareInsolvency, Merchant, MerchantChanged, MerchantProfile, PutMerchant
+from chassis.handler import Emission, Inbound, Step
+from contracts.base import format_moment
+from contracts.ids import derived, merchant_key
+from contracts.notices import TellMerchant
+from contracts.orders import DeclareInsolvency, Merchant, MerchantChanged, MerchantProfile, PutMerchant, ReturnInfoAged
 from contracts.problems import FieldError, Problem
+from contracts.topics import NOTIFICATIONS_COMMANDS
 from engine.calendar import zone_of
-from services.intake.answers import may_see, refused, repeated, settled, wrong
+from services.intake.answers import may_see, refused, repeated, settled, told, wrong
 from services.intake.documents import MerchantFile, State, remember
 
-__all__ = ["declare_insolvency", "put_merchant"]
+__all__ = ["declare_insolvency", "put_merchant", "remind_return_info"]
+
+_NEARLY_OLD = timedelta(days=335)
+"""From a month before its merchant is reminded of it, return information is confirmed by putting it again as it is (CP-05)."""
 
 _OF_THE_PLATFORM = ("certified_at", "seal_live_at")
 
@@ -49,6 +57,8 @@ def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMercha
             "merchant_id": command.merchant_id,
             "created_by": actor.id if file is None else file.merchant.created_by,
             "insolvent_at": None if file is None else file.merchant.insolvent_at,
+            "return_info_at": _confirmed_at(file, envelope.time),
+            "return_info_reminded_at": None if file is None else file.merchant.return_info_reminded_at,
             "version": 1 if file is None else file.merchant.version,
         }
     )
@@ -57,9 +67,37 @@ def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMercha
         return Step(new, (settled(envelope, MerchantChanged(merchant=merchant)),))
     if merchant == file.merchant:
         return Step(file, (repeated(envelope, _href(command.merchant_id)),))
-    merchant = merchant.model_copy(update={"version": file.merchant.version + 1})
+    merchant = merchant.model_copy(update={"version": file.merchant.version + 1, "return_info_at": envelope.time})
     after = file.model_copy(update={"merchant": merchant, "commands": remember(file.commands, envelope.id)})
     return Step(after, (settled(envelope, MerchantChanged(merchant=merchant, desk=file.desk)),))
+
+
+def _confirmed_at(file: MerchantFile | None, at: datetime) -> datetime:
+    """When the return information counts as confirmed by a PUT of what already is: that changes nothing, unless it is old."""
+    known = None if file is None else file.merchant.return_info_at
+    return at if known is None or at >= known + _NEARLY_OLD else known
+
+
+def remind_return_info(file: MerchantFile | None, inbound: Inbound, command: ReturnInfoAged) -> Step[State]:
+    """Remind a merchant once a year of what its buyers are shown and nobody has confirmed since (CP-05)."""
+    now = inbound.envelope.time
+    if file is None or file.merchant.return_policy_url is None or file.merchant.return_info_at != command.since:
+        return Step(file)
+    reminded_at = file.merchant.return_info_reminded_at
+    if reminded_at is not None and now < reminded_at + _NEARLY_OLD:
+        return Step(file)
+    merchant = file.merchant.model_copy(update={"return_info_reminded_at": now, "version": file.merchant.version + 1})
+    about = {"since": format_moment(command.since), "url": file.merchant.return_policy_url}
+    mail = Emission(
+        NOTIFICATIONS_COMMANDS,
+        TellMerchant(merchant_id=merchant.merchant_id, notice="return_info_reminder", about=about),
+        now,
+        sequenced=False,
+        key=merchant_key(merchant.merchant_id),
+        id=derived("return-info", merchant.merchant_id, format_moment(now)),
+    )
+    after = file.model_copy(update={"merchant": merchant})
+    return Step(after, (mail, told(inbound.envelope, MerchantChanged(merchant=merchant, desk=file.desk))))
 
 
 def declare_insolvency(file: MerchantFile | None, inbound: Inbound, command: DeclareInsolvency) -> Step[State]:

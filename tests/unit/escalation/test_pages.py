@@ -22,7 +22,7 @@ from contracts.cases import (
     ReminderReached,
 )
 from contracts.envelope import decode
-from contracts.orders import CheckInReached, OrderRegistered, Protection, Standing
+from contracts.orders import CheckInReached, MerchantChanged, OrderRegistered, Protection, ReturnInfoAged, Standing
 from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, RolloutMade
 from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS
 from services.escalation.pages import PAGE_ENTRIES, Page, Timer, command_of, pages_of, timers_of
@@ -173,3 +173,24 @@ def test_a_roll_out_sets_its_announcement_which_is_told_to_intake() -> None:
     told = decode(record.value, record.headers)
     assert (topic, told.key, told.message) == (INTAKE_COMMANDS.name, ROLLOUTS_KEY, AnnounceRollout(rollout_id="rlo_1"))
     assert told.time == made.rollout.announce_at
+
+
+@pytest.mark.rule("CP-05")
+def test_return_information_gets_old_a_year_after_it_was_confirmed_or_reminded_of() -> None:
+    event = example(MerchantChanged)
+    assert isinstance(event, MerchantChanged)
+    plain = event.merchant.model_copy(update={"return_policy_url": None, "return_info_at": AT})
+    assert list(timers_of(MerchantChanged(merchant=plain))) == []
+    shop = plain.model_copy(update={"return_policy_url": "https://shop.example/returns"})
+    (timer,) = timers_of(MerchantChanged(merchant=shop))
+    topic, record = command_of(timer)
+    command = decode(record.value, record.headers)
+    assert (topic, command.key) == (INTAKE_COMMANDS.name, f"mer:{shop.merchant_id}")
+    assert command.time == AT + timedelta(days=365)
+    assert command.message == ReturnInfoAged(merchant_id=shop.merchant_id, since=AT)
+    (page,) = pages_of([(3, timer)])
+    assert Page.of(page.document()) == page
+    (next_one,) = timers_of(
+        MerchantChanged(merchant=shop.model_copy(update={"return_info_reminded_at": AT + timedelta(days=365)}))
+    )
+    assert next_one.at == format_moment(AT + timedelta(days=730))

@@ -1,12 +1,13 @@
 """Merchants: who may set what, and what a profile must be."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from contracts.actors import Actor
-from contracts.orders import Merchant, MerchantChanged
+from contracts.notices import TellMerchant
+from contracts.orders import CommandRepeated, Merchant, MerchantChanged, ReturnInfoAged
 from tests.unit.intake.trading import (
     BUYER,
     MERCHANT,
@@ -97,3 +98,50 @@ def test_an_id_is_quoted_in_its_address() -> None:
     trade = of_merchant("shop/ä")
     trade.ask(put(profile(), merchant_id="shop/ä"))
     assert trade.repeated(put(profile(), merchant_id="shop/ä")) == "/v1/merchants/shop%2F%C3%A4"
+
+
+# Return information (CP-05)
+
+URL = "https://shop.example/returns"
+
+
+def aged(since: datetime) -> ReturnInfoAged:
+    return ReturnInfoAged(merchant_id="shop", since=since)
+
+
+@pytest.mark.rule("CP-05")
+def test_a_merchant_is_reminded_once_a_year_of_return_information_that_nobody_confirmed() -> None:
+    trade = of_merchant()
+    put_at = trade.now
+    trade.ask(put(profile(return_policy_url=URL)))
+    trade.now = put_at + timedelta(days=365)
+    mail, event = trade.tell(aged(put_at))
+    assert isinstance(mail.message, TellMerchant)
+    assert (mail.message.notice, mail.message.about["url"]) == ("return_info_reminder", URL)
+    assert changed(event.message).return_info_reminded_at == trade.now
+    assert trade.tell(aged(put_at)) == []  # a timer fires at least once
+    trade.now += timedelta(days=365)
+    again, _ = trade.tell(aged(put_at))
+    assert again.id != mail.id
+
+
+@pytest.mark.rule("CP-05")
+def test_putting_the_profile_again_confirms_what_is_old() -> None:
+    trade = of_merchant()
+    put_at = trade.now
+    trade.ask(put(profile(return_policy_url=URL)))
+    trade.now = put_at + timedelta(days=100)
+    assert isinstance(trade.ask(put(profile(return_policy_url=URL))), CommandRepeated)
+    trade.now = put_at + timedelta(days=360)
+    confirmed = changed(trade.ask(put(profile(return_policy_url=URL))))
+    assert (confirmed.return_info_at, confirmed.version) == (trade.now, 2)
+    trade.now = put_at + timedelta(days=365)
+    assert trade.tell(aged(put_at)) == []
+
+
+@pytest.mark.rule("CP-05")
+def test_there_is_nothing_to_remind_of_without_return_information() -> None:
+    trade = of_merchant()
+    trade.ask(put(profile()))
+    assert trade.tell(aged(trade.now)) == []
+    assert of_merchant().tell(aged(trade.now)) == []
