@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.base import format_moment
 from engine.casefile import CLOSED
-from engine.programmes import Programme, Programmes, Transition
+from engine.programmes import DeadlineTerms, Programme, Programmes, Transition
 
 __all__ = ["mermaid", "page", "state_machine"]
 
@@ -23,7 +23,9 @@ def state_machine(programme: Programme) -> dict[str, Any]:
                 "state": state,
                 "label": terms.label,
                 "open": state not in CLOSED,
+                "label_for": terms.label_for,
                 "turn": terms.turn,
+                "waits_for": terms.waits_for,
                 "deadlines": list(terms.deadlines),
             }
             for state, terms in programme.states.items()
@@ -51,6 +53,7 @@ def _transition(programme: Programme, row: Transition) -> dict[str, Any]:
         "turn": _turn(programme, row),
         "outcome": row.outcome,
         "deadlines": _sets(programme, row),
+        "keeps": list(row.keeps),
         "ends": list(row.ends),
         "meets": list(row.meets),
         "effects": row.effects.named,
@@ -64,9 +67,9 @@ def _by(programme: Programme, row: Transition) -> list[str]:
     """Who triggers a row: silence is time itself."""
     match row.trigger:
         case "action":
-            return list(programme.actions[row.names[0]].by)
+            return [role for role in programme.actions[row.names[0]].by if role in (row.when.by or (role,))]
         case "report":
-            return ["buyer", "partner", "platform"]
+            return list(dict.fromkeys(role for code in row.report for role in programme.reasons[code].by))
         case "fact":
             return ["partner", "merchant", "platform"]
         case "silence":
@@ -106,11 +109,17 @@ def _where_it_stands(programme: Programme, row: Transition) -> tuple[str, ...]:
     """Where a report or a silence starts: outside, or in the states that rows lead to with this deadline."""
     if row.trigger == "report":
         return ("[*]",)
-    found: dict[str, None] = {}
-    for other in programme.transitions:
-        if row.silence in _sets(programme, other):
-            found |= dict.fromkeys([other.to] if other.to else programme.leaves(other))
-    return tuple(found)
+    return tuple(state for state in programme.states if state in _with_deadline(programme, row.silence or ""))
+
+
+def _with_deadline(programme: Programme, kind: str) -> set[str]:
+    """The states that a deadline of a kind may stand in."""
+    found: set[str] = set()
+    for row in programme.transitions:
+        if kind in _sets(programme, row) or (kind in row.keeps):
+            starts = programme.leaves(row) or (_with_deadline(programme, row.silence) if row.silence else ())
+            found |= {row.to} if row.to else set(starts)
+    return found
 
 
 def _caption(programme: Programme, row: Transition) -> str:
@@ -148,11 +157,20 @@ def _deadline_table(versions: tuple[Programme, ...]) -> str:
     ]
     lines = [_row("deadline", "party", *heads, "reminder before", "silence", "rule"), _row(*["---"] * (len(heads) + 5))]
     for kind, terms in versions[-1].deadlines.items():
-        durations = [each.deadlines[kind].after if kind in each.deadlines else "–" for each in versions]
+        durations = [_duration(each.deadlines[kind]) if kind in each.deadlines else "–" for each in versions]
         party = ", ".join(terms.parties) or ("whose turn it is" if terms.party == "turn" else str(terms.party))
         silences = " / ".join(row.text["en"] for row in versions[-1].rows("silence", kind))
         lines.append(_row(f"`{kind}`", party, *durations, ", ".join(terms.remind_before) or "–", silences, terms.rule))
     return "\n".join(lines)
+
+
+def _duration(terms: DeadlineTerms) -> str:
+    """How long a deadline runs, with what differs."""
+    others = [
+        f"{other.after} where {', '.join(_words(name, value) for name, value in other.when.guards)}" for other in terms.where
+    ]
+    until = [f"until {terms.until}, else {terms.after}"] if terms.until else [terms.after]
+    return "; ".join(until + others)
 
 
 def _transition_table(programme: Programme) -> str:
@@ -161,7 +179,7 @@ def _transition_table(programme: Programme) -> str:
         _row(*["---"] * 8),
     ]
     for row in programme.transitions:
-        guards = [_words(name, value) for name, value in row.when.guards]
+        guards = [_words(name, value) for name, value in row.when.guards if name != "by"]
         guards += [f"refund_amount: {row.amount}"] if row.amount else []
         effects = [_words(name, value) for name, value in row.effects.named.items()]
         turn = _turn(programme, row)
@@ -170,14 +188,20 @@ def _transition_table(programme: Programme) -> str:
                 ", ".join(programme.leaves(row) or _where_it_stands(programme, row)).replace("[*]", "–"),
                 _caption(programme, row).split(" → ")[0],
                 ", ".join(guards) or "–",
-                f"{row.to}{f' ({turn})' if turn else ''}" if row.to else "stays",
+                f"{row.to}{f' ({turn})' if turn else _waits(programme, row)}" if row.to else "stays",
                 row.outcome or "–",
-                ", ".join(_sets(programme, row)) or "–",
+                ", ".join([*_sets(programme, row), *(f"keeps {kind}" for kind in row.keeps)]) or "–",
                 ", ".join(effects) or "–",
                 row.rule,
             )
         )
     return "\n".join(lines)
+
+
+def _waits(programme: Programme, row: Transition) -> str:
+    """Whom a state waits for where it is nobody's turn."""
+    outside = programme.states[row.to].waits_for if row.to else None
+    return f" (with the {outside})" if outside else ""
 
 
 def _words(name: str, value: Any) -> str:
