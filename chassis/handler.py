@@ -27,6 +27,8 @@ class Inbound:
     offset: int
     replay_of: str | None = None
     """The parked record that this one repeats."""
+    discard_of: str | None = None
+    """The parked record that this one takes off its key, undone; no handler sees it."""
 
 
 @dataclass(frozen=True, slots=True)

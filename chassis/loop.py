@@ -47,6 +47,7 @@ REPLAY_OF = "recourse-replay-of"
 DISCARD_OF = "recourse-discard-of"
 PARKED = "parked"
 BEHIND = "waits behind a parked record of its key"
+_VERSION = b"0123456789"
 MOST_EFFECTS = 1024 * 1024
 """Bytes of published records from which a document takes no further input in the same write: it remembers them, what was
 appended with them is about twice as much again, and a store refuses documents of 16 MiB."""
@@ -277,17 +278,19 @@ class ProcessingLoop(Generic[S]):
         raw_of: dict[tuple[str, int, int], RawRecord] = {}
         dead: list[tuple[str, Record]] = []
         for raw in batch:
-            if self._ignored and _kind_prefix(raw) in self._ignored:
+            headers = dict(raw.headers)
+            if self._ignored and headers.get("ce_type", b"").rstrip(_VERSION) in self._ignored:
                 continue
             try:
-                envelope = decode(raw.value, raw.headers)
+                envelope = decode(raw.value, headers)
                 if raw.key != envelope.key.encode():
                     raise Unreadable("the record's key is not its ce_subject")
             except Unreadable as unreadable:
                 dead.append((self._dead_letters.name, _dead_letter(raw, str(unreadable))))
                 log.warning("%s/%d@%d is unreadable: %s", raw.topic, raw.partition, raw.offset, unreadable)
                 continue
-            inbounds.append(Inbound(envelope, raw.topic, raw.partition, raw.offset, _header(raw, REPLAY_OF)))
+            of_parked = _text(headers.get(REPLAY_OF)), _text(headers.get(DISCARD_OF))
+            inbounds.append(Inbound(envelope, raw.topic, raw.partition, raw.offset, *of_parked))
             raw_of[raw.topic, raw.partition, raw.offset] = raw
         self._note_health(len(inbounds), len(dead))
         if dead:
@@ -304,15 +307,14 @@ class ProcessingLoop(Generic[S]):
         queues: dict[str, list[str]] = {}
         for inbound in inbounds:
             key = inbound.envelope.key
-            discard_of = _header(raw_of[_place(inbound)], DISCARD_OF)
-            if discard_of is not None or inbound.replay_of is not None or self._parked.holds(key):
+            if inbound.discard_of is not None or inbound.replay_of is not None or self._parked.holds(key):
                 if key not in queues:
                     queues[key] = await retrying(lambda key=key: self._parked.queue(key), self._waiting)
                 queue = queues[key]
-                if discard_of is not None:
-                    if discard_of in queue:
-                        queue.remove(discard_of)
-                        await retrying(lambda key=key, one=discard_of: self._parked.resume(key, one), self._waiting)
+                if inbound.discard_of is not None:
+                    if inbound.discard_of in queue:
+                        queue.remove(inbound.discard_of)
+                        await retrying(lambda key=key, one=inbound.discard_of: self._parked.resume(key, one), self._waiting)
                     continue
                 if inbound.replay_of is not None:
                     if not queue or queue[0] != inbound.replay_of:
@@ -365,7 +367,7 @@ class ProcessingLoop(Generic[S]):
         context: Any,
         ownership: Ownership,
     ) -> _Plan[S]:
-        plan = _Plan[S]()
+        plan: _Plan[S] = _Plan()
         marks: dict[str, list[Any]] = {} if document is None else dict(document["marks"])
         seen: dict[str, int] = {} if document is None else dict(document["seen"])
         before_seen = dict(seen)
@@ -584,8 +586,8 @@ def _goes_on(plan: "_Plan[Any]", records: Sequence[Inbound]) -> bool:
     return plan.failed_at is not None or plan.left_at is not None or any(inbound.replay_of is not None for inbound in records)
 
 
-def _header(raw: RawRecord, name: str) -> str | None:
-    return next((value.decode(errors="replace") for header, value in raw.headers if header == name), None)
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header.decode(errors="replace")
 
 
 def _effects(plan: "_Plan[Any]", recall: list[str] | None) -> dict[str, Any]:
@@ -604,14 +606,6 @@ def _effects(plan: "_Plan[Any]", recall: list[str] | None) -> dict[str, Any]:
 def _recalled(stored: Sequence[Any]) -> tuple[str, Record]:
     topic, key, value, headers = stored
     return topic, Record(bytes(key), bytes(value), tuple((name, text.encode()) for name, text in orjson.loads(headers)))
-
-
-def _kind_prefix(raw: RawRecord) -> bytes:
-    """`recourse.order.registered.v` of a record of any version; empty where it names no type."""
-    for name, value in raw.headers:
-        if name == "ce_type":
-            return value.rstrip(b"0123456789")
-    return b""
 
 
 def _dead_letter(raw: RawRecord, reason: str) -> Record:

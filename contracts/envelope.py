@@ -1,6 +1,6 @@
 """The envelope of every record: CloudEvents 1.0 in Kafka's binary mode (`ce_` headers, JSON body)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -69,7 +69,7 @@ def encode(envelope: Envelope, partition: int | None = None) -> Record:
     return Record(envelope.key.encode(), message.__pydantic_serializer__.to_json(message), tuple(headers), partition)
 
 
-def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Envelope:
+def decode(value: bytes | None, headers: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> Envelope:
     """The envelope of a record; older versions are brought up to today's. Raises Unreadable."""
     given = dict(headers)
     try:
