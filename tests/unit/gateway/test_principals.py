@@ -113,3 +113,26 @@ def test_a_key_is_the_same_for_the_same_cause_and_is_not_kept() -> None:
     assert new_key("another secret", "cause")[1] != key
     assert key not in key_digest(key)
     assert key_id.startswith("key_")
+
+
+@pytest.mark.parametrize(
+    ("principal", "owner", "sees", "given"),
+    [
+        (Principal("platform", "platform"), "partner", True, False),
+        (Principal("partner", "partner"), "partner", True, False),
+        (Principal("partner", "partner:key_1"), "partner", False, False),
+        (Principal("partner", "partner:key_1", frozenset({"shop"})), "partner", True, True),
+        (Principal("merchant", "merchant:shop", frozenset({"shop"})), "partner", True, False),
+        (Principal("merchant", "merchant:key_2", frozenset({"other", "shop"})), "partner", True, False),
+        (Principal("merchant", "merchant:other", frozenset({"other"})), "partner", False, False),
+        (Principal("merchant", "merchant:lnk_1", capability=link("merchant", case_id=CASE)), "partner", False, False),
+    ],
+)
+def test_who_sees_a_merchant_and_who_was_given_it(principal: Principal, owner: str, sees: bool, given: bool) -> None:
+    assert (principal.sees_merchant("shop", owner), principal.was_given("shop")) == (sees, given)
+
+
+def test_keys_of_different_roles_are_different_keys_and_say_what_they_are() -> None:
+    keys = {role: new_key("secret", "command-1", role)[1] for role in ("platform", "partner", "merchant")}
+    assert len(set(keys.values())) == 3
+    assert all(key.startswith(f"{role}_") for role, key in keys.items())
