@@ -6,7 +6,7 @@ from contracts.actors import Party
 from contracts.base import Message, Model, Moment
 from contracts.texts import Email, Locale
 
-__all__ = ["NoticeBounced", "NoticeFailed", "NoticeKind", "NoticeProof", "NoticeSent", "SendLink", "TellMerchant"]
+__all__ = ["NoticeBounced", "NoticeFailed", "NoticeKind", "NoticeProof", "NoticeSent", "SendLink", "TellBuyer", "TellMerchant"]
 
 NoticeKind = Literal[
     "check_in",
@@ -25,6 +25,7 @@ NoticeKind = Literal[
     "issue_rate",
     "policy_change",
     "handover",
+    "mass_event",
     "return_info_reminder",
 ]
 
@@ -74,6 +75,20 @@ class TellMerchant(Message, kind="merchant.tell"):
     about: dict[str, str] = {}
     to: Email | None = None
     locale: Locale | None = None
+
+
+class TellBuyer(Message, kind="buyer.tell"):
+    """To notifications: mail the buyer of an order about an event that concerns many (NX-09). `text` is the platform's own."""
+
+    order_id: str
+    order_number: str
+    merchant_id: str
+    merchant_name: str
+    email: str
+    name: str | None = None
+    locale: str
+    event: Literal["insolvency", "carrier_failure"]
+    text: str | None = None
 
 
 class NoticeSent(Message, kind="notice.sent"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 
 from chassis.barrier import Barrier
@@ -16,6 +17,7 @@ from services.gateway.idempotency import Idempotency
 from services.gateway.inbound.listener import Listener
 from services.gateway.inbound.mailroom import Mailroom
 from services.gateway.inbound.store import MailStore
+from services.gateway.mass import MassActions
 from services.gateway.objects import Objects
 from services.gateway.outages import Outages
 from services.gateway.principals import Principals
@@ -50,6 +52,8 @@ async def _run(
     waiting = Waiting(settings, reads)
     barrier = Barrier(settings, runtime.publisher) if settings.sandbox else None
     control = None if barrier is None else SandboxControl(runtime.database, runtime.publisher, barrier)
+    commands = Commands(runtime.database, reads, runtime.publisher, waiting, runtime.clock)
+    mass = MassActions(runtime.database, reads, commands, runtime.clock)
     outages = Outages(runtime.database, runtime.publisher, runtime.clock, runtime.health)
     gateway = Gateway(
         settings=settings,
@@ -59,15 +63,16 @@ async def _run(
         programmes=Programmes.shipped_and(settings.programmes),
         principals=Principals(settings, reads),
         idempotency=Idempotency(runtime.database),
-        commands=Commands(runtime.database, reads, runtime.publisher, waiting, runtime.clock),
+        commands=commands,
         objects=Objects(settings.evidence_url),
         outages=outages,
+        mass=mass,
         sandbox=control,
     )
     mailroom = Mailroom(gateway, MailStore(runtime.database), settings.inbound_authserv)
     await mailroom.mails.create_indexes()
     server = HttpServer(create_app(gateway, mailroom), listener)
-    background = [waiting.listen, server.serve, mailroom.work]
+    background = [waiting.listen, server.serve, mailroom.work, mass.work]
     if inbound is not None:
         background.append(Listener(mailroom, inbound, f"inbound.{mailroom.domain}").serve)
     if barrier is not None and control is not None:
@@ -75,8 +80,12 @@ async def _run(
         await control.start(settings.clock or RealClock().now())
     else:
         background.append(outages.watch)
+
+    def in_hand() -> Mapping[str, int]:
+        return {"mails": mailroom.pending(), "mass_actions": mass.pending()}
+
     try:
-        await runtime.run(Projector(arrived=mailroom.pending), stop, background=background)
+        await runtime.run(Projector(in_hand=in_hand), stop, background=background)
     finally:
         if barrier is not None:
             with suppress(Exception):

@@ -19,6 +19,7 @@ from engine.programmes import Programmes
 from services.gateway.answers import Answer, response_of
 from services.gateway.commands import Commands, Promised
 from services.gateway.idempotency import Idempotency, Work
+from services.gateway.mass import MassActions
 from services.gateway.objects import Objects
 from services.gateway.outages import Outages
 from services.gateway.principals import Principal, Principals, require_acting
@@ -51,6 +52,7 @@ class Gateway:
     commands: Commands
     objects: Objects
     outages: Outages
+    mass: MassActions
     sandbox: SandboxControl | None
     _owners: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
@@ -151,13 +153,14 @@ class Gateway:
         return Reader(principal, self.clock.now(), locale_of(request, locale_for(principal, order)), self.programmes, shop)
 
     async def shops(self, principal: Principal, merchant_ids: Iterable[str]) -> dict[str, Shop]:
-        """The shops of these merchants, by id, for whom they concern: buyers are not told who sits at their desks."""
-        wanted = set(merchant_ids) if principal.reads_as != "buyer" else set[str]()
-        found = await asyncio.gather(*(self.reads.get(MERCHANTS, merchant_key(merchant_id)) for merchant_id in wanted))
-        return {each["body"]["merchant"]["merchant_id"]: shop_of(each["body"]) for each in found if each is not None}
+        """The shops of these merchants, by id: how they are reached for everybody, their desks for all but buyers."""
+        found = await asyncio.gather(*(self.reads.get(MERCHANTS, merchant_key(each)) for each in set(merchant_ids)))
+        bodies = [each["body"] for each in found if each is not None]
+        with_desk = principal.reads_as != "buyer"
+        return {body["merchant"]["merchant_id"]: shop_of(body, with_desk=with_desk) for body in bodies}
 
     async def shop(self, principal: Principal, order: Mapping[str, Any]) -> Shop | None:
-        """The shop of an order, where the caller may know of it."""
+        """The shop of an order, as far as the caller may know of it."""
         return (await self.shops(principal, (order["merchant_id"],))).get(order["merchant_id"])
 
     # Having something done

@@ -54,10 +54,10 @@ class Projector:
     gapless: frozenset[str] = frozenset({"intake", "cases"})
     ignored: frozenset[str] = frozenset()
 
-    def __init__(self, now: Callable[[], datetime] = wall_clock, arrived: Callable[[], int] = lambda: 0) -> None:
-        """`now` is real time: outcomes are forgotten by it. `arrived`: mails that are not yet where they belong."""
+    def __init__(self, now: Callable[[], datetime] = wall_clock, in_hand: Callable[[], Mapping[str, int]] = dict) -> None:
+        """`now` is real time: outcomes are forgotten by it. `in_hand`: what this process works on besides, by kind."""
         self._now = now
-        self._arrived = arrived
+        self._in_hand = in_hand
 
     def collection_of(self, key: str) -> str | None:
         return next((collection for prefix, collection in _COLLECTIONS.items() if key.startswith(prefix)), None)
@@ -100,7 +100,7 @@ class Projector:
         """Nothing is kept in memory."""
 
     def pending(self) -> Mapping[str, int]:
-        return {"mails": self._arrived()}
+        return self._in_hand()
 
     def _outcome(self, envelope: Envelope, command_id: str) -> dict[str, Any]:
         message = envelope.message

@@ -18,6 +18,9 @@ __all__ = [
     "IDEMPOTENCY",
     "KEPT_S",
     "KEYS",
+    "MASS_ACTIONS",
+    "MASS_ITEMS",
+    "MASS_TOLD",
     "MERCHANTS",
     "MESSAGES",
     "ORDERS",
@@ -46,6 +49,10 @@ IDEMPOTENCY = "idempotency"
 EVIDENCE = "evidence"
 SANDBOX = "sandbox"
 HEARTBEATS = "heartbeats"
+MASS_ACTIONS = "mass_actions"
+MASS_ITEMS = "mass_items"
+MASS_TOLD = "mass_told"
+"""Which of a buyer's orders it was told by of a mass event."""
 PLATFORM = "platform"
 """The platform's own tables, a document each."""
 BACK_TESTS = "back_tests"
@@ -79,6 +86,11 @@ async def create_indexes(database: Database) -> None:
     await database[HISTORY].create_index([("case_id", 1), ("sequence", 1)])
     await database[KEYS].create_index([("key_id", 1)])
     await database[KEYS].create_index([("created_at", -1), ("_id", -1)])
+    await database[MASS_ACTIONS].create_index([("created_at", -1), ("_id", -1)])
+    await database[MASS_ACTIONS].create_index([("status", 1)])
+    await database[MASS_ITEMS].create_index([("mass_id", 1), ("status", 1), ("n", 1)])
+    await database[MASS_ITEMS].create_index([("mass_id", 1), ("n", 1)])
+    await database[MASS_ITEMS].create_index([("event", 1), ("status", 1)])
     await database[EVIDENCE].create_index([("order_id", 1)])
     for collection in (COMMANDS, PENDING, IDEMPOTENCY, BACK_TESTS):
         await database[collection].create_index([("forget_at", 1)], expireAfterSeconds=0)

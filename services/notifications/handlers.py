@@ -10,7 +10,7 @@ from contracts.base import format_moment
 from contracts.cases import CaseEvent, CaseOpened, NoticeRecorded
 from contracts.desk import Desk
 from contracts.ids import child_id, derived
-from contracts.notices import NoticeBounced, NoticeFailed, SendLink, TellMerchant
+from contracts.notices import NoticeBounced, NoticeFailed, SendLink, TellBuyer, TellMerchant
 from contracts.orders import CheckInAsked, Merchant, MerchantChanged
 from contracts.topics import NOTIFICATIONS_EVENTS, READS
 from engine.casefile import CaseFile
@@ -83,7 +83,7 @@ class NotificationsHandler:
         match event:
             case MerchantChanged():
                 return Step(Kept(merchant=event.merchant, desk=event.desk))
-            case CheckInAsked() | SendLink():
+            case CheckInAsked() | SendLink() | TellBuyer():
                 return Step(state, appends=_appends(inbound, notices_for(event, None)))
             case TellMerchant():
                 envelope = inbound.envelope

@@ -20,7 +20,7 @@ from contracts.cases import (
     ReminderGiven,
 )
 from contracts.money import Money
-from contracts.notices import NoticeKind, SendLink
+from contracts.notices import NoticeKind, SendLink, TellBuyer
 from contracts.orders import CheckInAsked, FactKind, NotifyAddress, Order, ServiceContact
 from engine.casefile import Case, CaseFile
 from engine.notices import told_of
@@ -88,6 +88,8 @@ class Letter(Model):
     """The kind of deadline that ended in silence."""
     fact: FactKind | None = None
     said: Said | None = None
+    event: Literal["insolvency", "carrier_failure"] | None = None
+    """What has happened to many (NX-09)."""
     answer: Answer | None = None
     """The merchant's, as it stands."""
     proposal: Proposal | None = None
@@ -120,6 +122,8 @@ def notices_for(event: Message, file: CaseFile | None, contact: str | None = Non
             return [_check_in(event)]
         case SendLink():
             return [_link(event)]
+        case TellBuyer():
+            return [_mass_event(event)]
         case CaseEvent() if file is not None:
             case = file.cases[event.case_id]
             return [
@@ -172,6 +176,21 @@ def _link(event: SendLink) -> NoticeRequest:
         buyer_locale=event.locale,
     )
     return NoticeRequest("link", "buyer", Letter(kind="link", reader="buyer", order=order), to=event.email)
+
+
+def _mass_event(event: TellBuyer) -> NoticeRequest:
+    order = OrderSummary(
+        order_id=event.order_id,
+        order_number=event.order_number,
+        merchant_id=event.merchant_id,
+        merchant_name=event.merchant_name,
+        buyer_name=event.name,
+        buyer_email=event.email,
+        buyer_locale=event.locale,
+    )
+    said = Said(author="platform", text=event.text) if event.text else None
+    letter = Letter(kind="mass_event", reader="buyer", order=order, event=event.event, said=said)
+    return NoticeRequest("mass_event", "buyer", letter, to=event.email)
 
 
 def _about_case(

@@ -166,6 +166,26 @@ def _link(tell: _Telling) -> Words:
     return words
 
 
+def _mass_event(tell: _Telling) -> Words:
+    """NX-09, BP-25."""
+    speak = tell.speak
+    if tell.letter.event == "insolvency":
+        words = _opening(
+            speak._("{shop} is insolvent: your order {number}", shop=tell.shop, number=tell.number),
+            speak._("{shop}, with whom you placed order {number}, is insolvent.", shop=tell.shop, number=tell.number),
+            speak._("Your order is protected: you can claim your money back."),
+        )
+        words.asked = speak._("If your order has not arrived, please report it.")
+    else:
+        words = _opening(
+            speak._("Your order {number} may be delayed", number=tell.number),
+            speak._("The carrier of your order {number} at {shop} has failed.", shop=tell.shop, number=tell.number),
+        )
+        words.asked = speak._("If your order does not arrive, please report it.")
+    words.button = speak._("Open the order")
+    return words
+
+
 def _case_opened(tell: _Telling) -> Words:
     speak, letter = tell.speak, tell.letter
     if letter.reader == "merchant":
@@ -301,6 +321,7 @@ _OPENINGS: dict[str, Callable[[_Telling], Words]] = {
     "case_reopened": _case_reopened,
     "progress": _progress,
     "link": _link,
+    "mass_event": _mass_event,
 }
 
 

@@ -1,0 +1,419 @@
+"""Mass actions (NX-09, BP-03, BP-25): thousands of orders or cases treated as a group, throttled, with a result per item.
+
+The items of an action stand in the store before it is answered. A gateway process works on it under a lease, page by page: each
+item is commands whose ids are made from the item, so that whoever goes on after a crash does nothing twice."""
+
+import asyncio
+import hashlib
+import logging
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import Field, model_validator
+from pymongo import UpdateOne
+
+from chassis.clock import Clock
+from chassis.failures import back_off
+from chassis.store import Append, Database, MongoStore, counted
+from contracts.actors import Actor
+from contracts.base import GivenMoment, Message, Model, format_moment, parse_moment
+from contracts.cases import TakeAction
+from contracts.envelope import Record
+from contracts.ids import derived, merchant_key
+from contracts.notices import TellBuyer
+from contracts.orders import DeclareInsolvency, Order
+from contracts.problems import Problem
+from contracts.texts import Code
+from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS, NOTIFICATIONS_COMMANDS
+from engine.casefile import CLOSED
+from services.gateway.commands import Commands
+from services.gateway.problems import field_error
+from services.gateway.projector import Body
+from services.gateway.store import COMMANDS, MASS_ACTIONS, MASS_ITEMS, MASS_TOLD, ORDERS, Document, PointReads, wall_clock
+
+__all__ = ["MassActionContent", "MassActions", "Selection"]
+
+log = logging.getLogger(__name__)
+MOST_ITEMS = 100_000
+_PAGE = 200
+_READ = 1_000
+_LEASE_S = 6.0
+_LOOK_S = 1.0
+_OUTCOMES_S = 30.0
+_PER_S = 200
+_TELLS = ("insolvency", "carrier_failure")
+
+
+class Selection(Model):
+    """Which orders: all that is given must hold. `from` and `to` bound when an order was placed; with a carrier, when it was
+    shipped."""
+
+    merchant_id: Code | None = None
+    carrier: Code | None = None
+    order_ids: Annotated[tuple[Code, ...], Field(min_length=1, max_length=10_000)] | None = None
+    from_: Annotated[GivenMoment | None, Field(alias="from")] = None
+    to: GivenMoment | None = None
+
+
+class MassActionContent(Model):
+    """`insolvency`: the merchant is declared insolvent, the buyers of its protected orders are told that they can claim, its
+    open cases go to review. `carrier_failure`: the buyers of what the carrier has not delivered are told, open cases go to
+    review. `reroute`: open cases go to review. `decide`: open cases are decided alike."""
+
+    kind: Literal["insolvency", "carrier_failure", "reroute", "decide"]
+    selection: Selection
+    decide: dict[str, Any] | None = None
+    """An action of the platform, `{action, …its fields}`, for every open case of the selection."""
+    message: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+    """What buyers are told in addition, or what the cases say."""
+    throttle_per_s: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "MassActionContent":
+        chosen = self.selection
+        if (self.decide is not None) != (self.kind == "decide"):
+            raise ValueError("`decide` belongs to the kind decide, and to no other")
+        if self.decide is not None and not isinstance(self.decide.get("action"), str):
+            raise ValueError("`decide` names an action of the platform, and has its fields")
+        if self.kind == "insolvency" and (chosen.merchant_id is None or chosen.carrier is not None):
+            raise ValueError("an insolvency is that of a merchant: select by merchant_id, not by carrier")
+        if self.kind == "carrier_failure" and chosen.carrier is None:
+            raise ValueError("select by carrier")
+        if chosen.merchant_id is None and chosen.carrier is None and chosen.order_ids is None:
+            raise ValueError("select by merchant_id, carrier or order_ids")
+        return self
+
+    @property
+    def event(self) -> str:
+        """What happened, whoever reports it: the same event is told to a buyer once, and an item done for it stays done."""
+        what = self.model_dump(mode="json", include={"kind", "selection", "decide"})
+        return hashlib.sha256(orjson.dumps(what, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What an item comes to: a command to cases, under its id, and a mail. `idle`: why there is nothing to do; unless the
+    command was sent before a crash, and that is why."""
+
+    item: Document
+    command: tuple[str, Record] | None = None
+    mail: Message | None = None
+    idle: str = ""
+
+
+@dataclass(slots=True)
+class MassActions:
+    """The mass actions of the platform, and the work of this process on them."""
+
+    database: Database
+    reads: PointReads
+    commands: Commands
+    clock: Clock
+    in_hand: set[str] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def pending(self) -> int:
+        """Actions that this process works on."""
+        return len(self.in_hand)
+
+    # Asking for one
+
+    async def create(self, mass_id: str, content: MassActionContent, actor: Actor) -> None:
+        """Put the items down, then the action. Made again, it is the same one. Raises 422 for too large a selection."""
+        store = MongoStore(self.database)
+        finished = await self._finished(content.event)
+        total = 0
+        async for page in self._selected(content):
+            items = [_item(mass_id, content.event, total + n, *place, finished) for n, place in enumerate(page)]
+            total += len(items)
+            if total > MOST_ITEMS:
+                raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
+            await store.append([Append(MASS_ITEMS, item) for item in items])
+        action = {
+            "_id": mass_id,
+            "content": content.model_dump(mode="json", by_alias=True),
+            "event": content.event,
+            "actor": actor.model_dump(mode="json"),
+            "status": "running",
+            "created_at": format_moment(self.clock.now()),
+            "owner": "",
+            "leased_until": wall_clock(),
+        }
+        await store.append([Append(MASS_ACTIONS, action)])
+        self.in_hand.add(mass_id)
+        self._wake.set()
+
+    async def stop(self, mass_id: str) -> None:
+        """Interrupt an action: what is done stays done, the rest is left as it is."""
+        await self.database[MASS_ACTIONS].update_one({"_id": mass_id, "status": "running"}, {"$set": {"status": "stopped"}})
+
+    async def shown(self, mass_id: str) -> dict[str, Any] | None:
+        """An action with its progress; None where there is none."""
+        action = await self.reads.get(MASS_ACTIONS, mass_id)
+        if action is None:
+            return None
+        counts = await counted(self.database[MASS_ITEMS], {"mass_id": mass_id}, "status")
+        return {
+            "mass_action_id": mass_id,
+            **action["content"],
+            "status": action["status"],
+            "total": sum(counts.values()),
+            **{status: counts.get(status, 0) for status in ("waiting", "done", "failed", "skipped")},
+            "created_at": action["created_at"],
+            "_links": {
+                "self": {"href": f"/v1/mass-actions/{mass_id}"},
+                "items": {"href": f"/v1/mass-actions/{mass_id}/items"},
+            },
+        }
+
+    async def _finished(self, event: str) -> frozenset[str]:
+        """What earlier actions have done for an event: orders and cases by their place."""
+        done = self.database[MASS_ITEMS].find({"event": event, "status": "done"}, {"place": 1}, batch_size=10_000)
+        return frozenset(item["place"] for item in await done.to_list(None))
+
+    async def _selected(self, content: MassActionContent) -> AsyncIterator[list[tuple[str, str | None]]]:
+        """The places, (order id, case id of an open case), page by page."""
+        wanted = _filter(content)
+        last = ""
+        while True:
+            after = {"$and": [wanted, {"_id": {"$gt": last}}]} if last else wanted
+            fields = {"body.order": 1, "body.standing": 1, "body.facts": 1}
+            found = await self.database[ORDERS].find(after, fields).sort("_id", 1).limit(_READ).to_list(_READ)
+            places = [
+                place for document in found for place in _places(content, document["body"], format_moment(self.clock.now()))
+            ]
+            if places:
+                yield places
+            if len(found) < _READ:
+                return
+            last = found[-1]["_id"]
+
+    # Doing it
+
+    async def work(self) -> None:
+        """Work on actions that nobody works on. Runs until cancelled."""
+        attempt = 0
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                for action in await self._unowned():
+                    await self._own(action)
+                attempt = 0
+            except Exception as error:
+                attempt += 1
+                log.warning("mass actions wait: %r", error)
+                await asyncio.sleep(back_off(attempt))
+
+    async def _unowned(self) -> list[Document]:
+        free = {"status": "running", "leased_until": {"$lte": wall_clock()}}
+        found = await self.database[MASS_ACTIONS].find(free).to_list(20)
+        self.in_hand &= {action["_id"] for action in found}
+        return found
+
+    async def _own(self, action: Document) -> None:
+        """Claim an action and work on it to its end, for as long as the lease is ours."""
+        owner = uuid.uuid4().hex
+        mine = {"_id": action["_id"], "owner": owner}
+        claimed = await self.database[MASS_ACTIONS].update_one(
+            {"_id": action["_id"], "owner": action["owner"], "status": "running"},
+            {"$set": {"owner": owner, "leased_until": _later()}},
+        )
+        if not claimed.matched_count:
+            return
+        self.in_hand.add(action["_id"])
+        renewing = asyncio.create_task(self._renew(mine))
+        try:
+            await self._run(action, mine)
+        finally:
+            renewing.cancel()
+            self.in_hand.discard(action["_id"])
+
+    async def _renew(self, mine: Document) -> None:
+        while True:
+            await asyncio.sleep(_LEASE_S / 3)
+            await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"leased_until": _later()}})
+
+    async def _run(self, action: Document, mine: Document) -> None:
+        content = MassActionContent.model_validate(action["content"])
+        actor = Actor.model_validate(action["actor"])
+        per_s = content.throttle_per_s or _PER_S
+        if content.kind == "insolvency" and content.selection.merchant_id is not None:
+            await self._declare(action["_id"], content.selection.merchant_id, actor)
+        waiting = {"mass_id": action["_id"], "status": "waiting"}
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            items = await self.database[MASS_ITEMS].find(waiting).sort("n", 1).limit(min(per_s, _PAGE)).to_list(_PAGE)
+            now = await self.database[MASS_ACTIONS].find_one(mine | {"status": "running"}, {"_id": 1})
+            if now is None:
+                return  # stopped, or somebody else's by now
+            if not items:
+                await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"status": "done"}})
+                return
+            await self._do(action["_id"], content, actor, items)
+            await asyncio.sleep(max(0.0, len(items) / per_s - (loop.time() - began)))
+
+    async def _declare(self, mass_id: str, merchant_id: str, actor: Actor) -> None:
+        """The merchant's buyers may claim before any of them is told so."""
+        command_id = derived(mass_id, "insolvency")
+        command = DeclareInsolvency(merchant_id=merchant_id, actor=actor)
+        record = self.commands.record(merchant_key(merchant_id), command, command_id)
+        while not await self.commands.ask_many(INTAKE_COMMANDS, [(command_id, record)], _OUTCOMES_S, self._turn):
+            log.warning("intake has not answered yet that %s is insolvent", merchant_id)
+
+    async def _do(self, mass_id: str, content: MassActionContent, actor: Actor, items: Sequence[Document]) -> None:
+        """A page of items: their mails and commands, then their results. What has no outcome yet is asked for again."""
+        orders = await self.reads.many(ORDERS, {item["order_id"] for item in items})
+        told = await self._tell_once(content, items, orders)
+        works = [self._work_of(content, actor, item, orders[item["order_id"]]["body"], item["place"] in told) for item in items]
+        mails = [
+            (
+                NOTIFICATIONS_COMMANDS.name,
+                self.commands.record(work.item["order_id"], work.mail, derived(content.event, "mail", work.item["order_id"])),
+            )
+            for work in works
+            if work.mail is not None
+        ]
+        if mails:
+            await self.commands.publish(mails)
+        idle = [work.command[0] for work in works if work.command is not None and work.idle]
+        outcomes = await self.reads.many(COMMANDS, idle)
+        if asked := [work.command for work in works if work.command is not None and not work.idle]:
+            outcomes |= await self.commands.ask_many(CASES_COMMANDS, asked, _OUTCOMES_S, self._turn)
+        updates = [
+            UpdateOne({"_id": work.item["_id"], "status": "waiting"}, {"$set": result})
+            for work in works
+            if (result := _result(work, outcomes))
+        ]
+        if updates:
+            await MongoStore(self.database).bulk(MASS_ITEMS, updates)
+
+    def _work_of(self, content: MassActionContent, actor: Actor, item: Document, body: Body, tell: bool) -> _Work:
+        mail = _mail(content, body) if tell else None
+        if item["case_id"] is None:
+            return _Work(item, mail=mail)
+        action, fields = "take_over", dict[str, Any]()
+        if content.decide is not None:
+            action, fields = content.decide["action"], {k: v for k, v in content.decide.items() if k != "action"}
+        command = TakeAction(case_id=item["case_id"], action=action, fields=fields, actor=actor)
+        command_id = derived(item["_id"], "act")
+        state = body["file"]["cases"][item["case_id"]]["state"]
+        idle = "The case has ended." if state in CLOSED else ""
+        if state == "under_review" and content.decide is None:
+            idle = "The case was under review already."
+        return _Work(item, (command_id, self.commands.record(item["order_id"], command, command_id)), mail, idle)
+
+    async def _tell_once(
+        self, content: MassActionContent, items: Sequence[Document], orders: Mapping[str, Document]
+    ) -> frozenset[str]:
+        """The places whose buyers are told with them: each buyer once an event, by the first of its orders."""
+        if content.kind not in _TELLS:
+            return frozenset()
+        first: dict[str, Document] = {}
+        for item in items:
+            email = orders[item["order_id"]]["body"]["order"]["buyer"]["email"].strip().casefold()
+            place = hashlib.sha256(f"{content.event}\n{email}".encode()).hexdigest()
+            first.setdefault(place, {"_id": place, "place": item["place"]})
+        await MongoStore(self.database).append([Append(MASS_TOLD, marker) for marker in first.values()])
+        kept = await self.reads.many(MASS_TOLD, first)
+        return frozenset(marker["place"] for marker in kept.values())
+
+
+def _later() -> Any:
+    return wall_clock() + timedelta(seconds=_LEASE_S)
+
+
+def _filter(content: MassActionContent) -> dict[str, Any]:
+    """Orders among which the selection is; `_places` looks closer."""
+    chosen = content.selection
+    wanted: dict[str, Any] = {"body.standing": {"$exists": True}}
+    if chosen.merchant_id is not None:
+        wanted["body.order.merchant_id"] = chosen.merchant_id
+    if chosen.order_ids is not None:
+        wanted["_id"] = {"$in": list(chosen.order_ids)}
+    if chosen.carrier is not None:
+        wanted["body.facts.carrier"] = chosen.carrier
+    elif chosen.from_ is not None or chosen.to is not None:
+        span = {"$gte": format_moment(chosen.from_)} if chosen.from_ is not None else {}
+        span |= {"$lt": format_moment(chosen.to)} if chosen.to is not None else {}
+        wanted["body.order.placed_at"] = span
+    if content.kind in ("reroute", "decide"):
+        wanted["body.reported_at"] = {"$exists": True}
+    return wanted
+
+
+def _places(content: MassActionContent, body: Body, now: str) -> Iterable[tuple[str, str | None]]:
+    """The places of an order in a selection: its open cases, else the order itself where its buyer is to be told."""
+    order_id, standing = body["order"]["order_id"], body["standing"]
+    if content.selection.carrier is not None and not _undelivered(content.selection, body["facts"]):
+        return []
+    if cases := [case["case_id"] for case in standing["open_cases"]]:
+        return [(order_id, case_id) for case_id in cases]
+    if content.kind == "carrier_failure":
+        return [(order_id, None)]
+    protection = standing["protection"]
+    protected = protection["state"] == "active" and protection["ends_at"] is not None and protection["ends_at"] > now
+    return [(order_id, None)] if content.kind == "insolvency" and protected else []
+
+
+def _undelivered(chosen: Selection, facts: Sequence[Body]) -> bool:
+    if any(fact["kind"] == "delivered" for fact in facts):
+        return False
+    shipped = [fact for fact in facts if fact["kind"] == "shipped" and fact.get("carrier") == chosen.carrier]
+    return any(
+        (chosen.from_ is None or parse_moment(fact["at"]) >= chosen.from_)
+        and (chosen.to is None or parse_moment(fact["at"]) < chosen.to)
+        for fact in shipped
+    )
+
+
+def _item(mass_id: str, event: str, number: int, order_id: str, case_id: str | None, finished: frozenset[str]) -> Document:
+    place = case_id or order_id
+    return {
+        "_id": f"{mass_id}:{place}",
+        "mass_id": mass_id,
+        "event": event,
+        "n": number,
+        "place": place,
+        "order_id": order_id,
+        "case_id": case_id,
+        "status": "skipped" if place in finished else "waiting",
+    }
+
+
+def _mail(content: MassActionContent, body: Body) -> TellBuyer:
+    order = Order.model_validate(body["order"])
+    return TellBuyer(
+        order_id=order.order_id,
+        order_number=order.order_number,
+        merchant_id=order.merchant_id,
+        merchant_name=order.merchant_name,
+        email=order.buyer.email,
+        name=order.buyer.name,
+        locale=order.buyer.locale or order.merchant_locale,
+        event="insolvency" if content.kind == "insolvency" else "carrier_failure",
+        text=content.message,
+    )
+
+
+def _result(work: _Work, outcomes: Mapping[str, Document]) -> dict[str, Any] | None:
+    """Status and problem of an item; None while an outcome is missing."""
+    if work.command is None:
+        return {"status": "done"}
+    outcome = outcomes.get(work.command[0])
+    if outcome is None:
+        return {"status": "skipped", "problem": {"detail": work.idle}} if work.idle else None
+    if outcome["status"] != "refused":
+        return {"status": "done"}
+    problem = Problem.model_validate(outcome["problem"])
+    return {"status": "failed", "problem": {"type": problem.type, "title": problem.title, "detail": problem.detail}}

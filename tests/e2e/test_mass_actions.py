@@ -1,0 +1,197 @@
+"""Mass actions through the public API: insolvency, carrier failure, re-routing and deciding as a group (NX-09, BP-03, BP-25)."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts.base import format_moment
+from tests.e2e.world import Json, Shop, World, eur
+
+ACTIONS = "/v1/mass-actions"
+
+
+def ended(world: World, action: Json) -> Json:
+    """The action once it is done; what has become of it is read from the API alone."""
+    for _ in range(900):
+        shown = world.platform.get(f"{ACTIONS}/{action['mass_action_id']}")
+        if shown["status"] != "running":
+            return shown
+        time.sleep(0.1)
+    raise AssertionError(shown)
+
+
+def answering(world: World) -> None:
+    """Wait until the gateway that was killed is there again, at its old address."""
+    for _ in range(300):
+        try:
+            world.now()
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("no gateway answers")
+
+
+def items(world: World, action: Json, **wanted: str) -> list[Json]:
+    found: list[Json] = []
+    query: dict[str, Any] = {"limit": 200, **wanted}
+    while True:
+        page = world.platform.get(f"{ACTIONS}/{action['mass_action_id']}/items", **query)
+        found += page["items"]
+        if "next" not in page:
+            return found
+        query["cursor"] = page["next"]
+
+
+def imported(world: World, shop: Shop, count: int, buyers: int) -> list[Json]:
+    """`count` orders of so many buyers."""
+    bodies = [
+        world.order_body(shop, buyer={"email": f"b{number % buyers}@{shop.merchant_id}.example", "locale": "en"})
+        for number in range(count)
+    ]
+    answer = world.platform.request(
+        "POST",
+        "/v1/order-imports",
+        content="\n".join(json.dumps(body) for body in bodies).encode(),
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    lines = [json.loads(line) for line in answer.body.splitlines()]
+    assert {line["status"] for line in lines} == {201}
+    return [body | {"order_id": line["order_id"]} for body, line in zip(bodies, lines, strict=True)]
+
+
+def mass_mails(world: World, orders: list[Json]) -> Counter[str]:
+    return Counter({email: len(world.mails(email, "mass_event")) for email in {order["buyer"]["email"] for order in orders}})
+
+
+@pytest.mark.rule("NX-09", "BP-25", "BP-03")
+def test_insolvency_tells_every_buyer_once_and_moves_every_case_once_though_a_gateway_is_killed(world: World) -> None:
+    shop = world.shop()
+    orders = imported(world, shop, 120, buyers=100)
+    world.platform.post(f"/v1/orders/{orders[50]['order_id']}/reports", {"reason": "merchant_insolvent"}).problem(
+        409, "report-refused"
+    )
+    cases = [world.platform.report(order, "not_received") for order in orders[:12]]
+    reviewed = world.platform.act(cases[0], "take_over")
+
+    body = {"kind": "insolvency", "selection": {"merchant_id": shop.merchant_id}, "throttle_per_s": 60}
+    started = world.platform.post(ACTIONS, body)
+    assert started.status == 202
+    action = started.ok()
+    assert (action["status"], action["total"]) == ("running", 120)
+    gateways = [service for name, service in world.ready["services"].items() if name.startswith("gateway")]
+    time.sleep(0.7)
+    os.kill(gateways[0]["pid"], signal.SIGKILL)
+    answering(world)
+
+    done = ended(world, action)
+    assert (done["status"], done["total"], done["failed"], done["waiting"]) == ("done", 120, 0, 0)
+    assert (done["done"], done["skipped"]) == (119, 1)
+    results = items(world, action)
+    assert len({(item["order_id"], item.get("case_id")) for item in results}) == 120
+    (skipped,) = [item for item in results if item["status"] == "skipped"]
+    assert skipped["case_id"] == reviewed["case_id"]
+
+    world.advance("PT1M")
+    assert set(mass_mails(world, orders).values()) == {1}
+    for case in cases:
+        history = world.platform.get(f"/v1/cases/{case['case_id']}/history")["items"]
+        taken = [entry for entry in history if entry["type"] == "case.moved" and entry["data"]["action"] == "take_over"]
+        assert len(taken) == 1
+        assert world.platform.case(case["case_id"])["state"] == "under_review"
+
+    claimed = world.platform.report(orders[50], "merchant_insolvent")
+    assert (claimed["state"], claimed["turn"]) == ("under_review", "platform")
+
+    # The same again: a new action in which nothing is left to do, and nobody is told twice.
+    again = ended(world, world.platform.post(ACTIONS, body).ok())
+    assert again["mass_action_id"] != action["mass_action_id"]
+    assert (again["done"], again["skipped"]) == (0, 120)
+    world.advance("PT1M")
+    assert set(mass_mails(world, orders).values()) == {1}
+
+
+@pytest.mark.rule("NX-09")
+def test_a_failed_carrier_concerns_what_it_has_not_delivered(world: World) -> None:
+    shop = world.shop()
+    lost, arrived, other = (world.order(shop) for _ in range(3))
+    carrier = world.name("carrier")
+    for order in (lost, arrived):
+        world.fact(order, "shipped", carrier=carrier, tracking_code="T1")
+    world.fact(other, "shipped", carrier="another")
+    world.fact(arrived, "delivered")
+    body = {"kind": "carrier_failure", "selection": {"carrier": carrier}, "message": "The parcels burnt in Hof."}
+    done = ended(world, world.platform.post(ACTIONS, body).ok())
+    assert [item["order_id"] for item in items(world, done)] == [lost["order_id"]]
+    mail = world.mail(lost["buyer"]["email"], "mass_event")
+    assert "The parcels burnt in Hof." in mail["text"]
+    assert not world.mails(arrived["buyer"]["email"], "mass_event")
+    assert world.act_link(mail).report(lost)["state"] == "submitted"
+
+
+@pytest.mark.rule("NX-09")
+def test_cases_are_decided_as_a_group_with_a_result_each(world: World) -> None:
+    shop = world.shop()
+    orders = [world.order(shop, amount=eur(amount)) for amount in ("20.00", "80.00")]
+    cases = [world.platform.report(order) for order in orders]
+    decide = {"action": "decide", "outcome": "partial_refund", "refund_amount": eur("30.00"), "message": "So it is."}
+    body = {"kind": "decide", "selection": {"order_ids": [order["order_id"] for order in orders]}, "decide": decide}
+    refused = ended(world, world.platform.post(ACTIONS, body).ok())
+    assert (refused["failed"], refused["done"]) == (2, 0)
+    assert all(item["problem"]["type"] == "/problems/action-not-allowed" for item in items(world, refused))
+
+    reroute = {"kind": "reroute", "selection": {"merchant_id": shop.merchant_id}}
+    assert ended(world, world.platform.post(ACTIONS, reroute).ok())["done"] == 2
+    decided = ended(world, world.platform.post(ACTIONS, body).ok())
+    assert (decided["failed"], decided["done"]) == (1, 1)
+    by_case = {item["case_id"]: item for item in items(world, decided)}
+    assert by_case[cases[0]["case_id"]]["problem"]["type"] == "/problems/invalid-input"
+    assert world.platform.case(cases[1]["case_id"])["outcome"] == "decided_partial_refund"
+    assert [item["case_id"] for item in items(world, decided, status="failed")] == [cases[0]["case_id"]]
+
+
+@pytest.mark.rule("NX-09")
+def test_an_interrupted_action_is_gone_on_with_by_the_same_selection(world: World) -> None:
+    shop = world.shop()
+    orders = imported(world, shop, 12, buyers=12)
+    body = {"kind": "insolvency", "selection": {"merchant_id": shop.merchant_id}, "throttle_per_s": 2}
+    action = world.platform.post(ACTIONS, body).ok()
+    stopped = world.platform.post(f"{ACTIONS}/{action['mass_action_id']}/stops", {}).ok()
+    assert stopped["status"] == "stopped"
+    time.sleep(1.5)
+    before = world.platform.get(f"{ACTIONS}/{action['mass_action_id']}")
+    assert before["waiting"] > 0
+    rest = ended(world, world.platform.post(ACTIONS, body | {"throttle_per_s": 500}).ok())
+    assert (rest["done"], rest["skipped"]) == (before["waiting"], before["done"])
+    world.advance("PT1M")
+    assert set(mass_mails(world, orders).values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"kind": "insolvency", "selection": {}}, ""),
+        ({"kind": "insolvency", "selection": {"carrier": "x"}}, ""),
+        ({"kind": "carrier_failure", "selection": {"merchant_id": "x"}}, ""),
+        ({"kind": "decide", "selection": {"merchant_id": "x"}}, ""),
+        ({"kind": "reroute", "selection": {"merchant_id": "x"}, "decide": {"action": "decide"}}, ""),
+        ({"kind": "reroute", "selection": {"shop": "x"}}, "/selection/shop"),
+        ({"kind": "reroute", "selection": {"merchant_id": "x"}, "throttle_per_s": 0}, "/throttle_per_s"),
+        ({"kind": "flood", "selection": {"merchant_id": "x"}}, "/kind"),
+    ],
+)
+def test_what_is_no_mass_action(world: World, body: Json, pointer: str) -> None:
+    problem = world.platform.post(ACTIONS, body).problem(422)
+    assert pointer in {error["pointer"] for error in problem["errors"]}
+    world.partner.post(ACTIONS, body).problem(403)
+
+
+def test_a_mass_action_that_is_not_there(world: World) -> None:
+    world.platform.request("GET", f"{ACTIONS}/mas_0").problem(404)
+    assert format_moment(world.now())
