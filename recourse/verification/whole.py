@@ -19,6 +19,7 @@ from contracts.platform import ClockTick
 from contracts.topics import (
     CASES_COMMANDS,
     CASES_EVENTS,
+    ESCALATION_EVENTS,
     INTAKE_COMMANDS,
     INTAKE_EVENTS,
     NOTIFICATIONS_EVENTS,
@@ -82,6 +83,7 @@ class Verifier:
         await self._orphans()
         await self._merchants()
         await self._payments()
+        await self._caps()
         await self._event_topics()
         await self._commands()
         await self._acknowledged()
@@ -252,8 +254,24 @@ class Verifier:
 
     # Topics
 
+    async def _caps(self) -> None:
+        """What the rules' counters say was given is what was put down or is remembered, each case once (CP-07)."""
+        escalation = self._databases["escalation"]
+        given: dict[str, set[str]] = {}
+        async for page in in_pages(escalation["given"], size=2_000):
+            for refund in page:
+                given.setdefault(refund["slots"][0].partition("|")[0], set()).add(refund["_id"])
+        async for page in in_pages(escalation["caps"]):
+            for counter in page:
+                cases = given.pop(counter["_id"], set()) | {each["_id"] for each in counter["latest"]}
+                self._checked["automatic_refunds"] += len(cases)
+                if len(cases) != counter["total"]:
+                    self._found("caps_counted_once", counter["_id"], f"it counts {counter['total']}, given were {len(cases)}")
+        for counter_id in given:
+            self._found("caps_counted_once", counter_id, "refunds were given that no counter counts")
+
     async def _event_topics(self) -> None:
-        async for log in records_of(self._settings, [INTAKE_EVENTS, CASES_EVENTS, NOTIFICATIONS_EVENTS]):
+        async for log in records_of(self._settings, [INTAKE_EVENTS, CASES_EVENTS, ESCALATION_EVENTS, NOTIFICATIONS_EVENTS]):
             events = EventLog(log.topic.name, log.whole)
             async for records in log.records:
                 self._violations += events.read(raw for raw, _ in records)
