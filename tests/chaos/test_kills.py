@@ -43,7 +43,7 @@ async def test_a_play_under_kills_and_restarts_ends_as_one_without(stack: Stack,
     with sandbox(stack, tmp_path / "undisturbed", instances=1) as (quiet, settings):
         undisturbed, _, _ = await play(quiet, BATCH, SEED)
         assert undisturbed.surprises == []
-        assert (await verify_all(settings))["violations"] == []
+        assert (await verify_all(settings, tmp_path / "undisturbed" / "payments"))["violations"] == []
 
     def restart(part: str) -> None:
         if part == BROKER:
@@ -60,7 +60,7 @@ async def test_a_play_under_kills_and_restarts_ends_as_one_without(stack: Stack,
         assert struck.keys() >= set(SERVICES)
         # The play may be over before the last of them: a slow restart delays those behind it.
         assert sum(struck.values()) >= KILLS + len(restarts) - 3
-        found = await verify_all(settings)
+        found = await verify_all(settings, tmp_path / "disturbed" / "payments")
     assert found["violations"] == []
     assert disturbed.orders == ORDERS
     assert compared(undisturbed, disturbed) == []

@@ -2,7 +2,10 @@
 
 import csv
 import io
+import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -217,3 +220,74 @@ def test_usage_is_metered_by_shop_and_month_and_fetched_as_a_statement(world: Wo
         shop.staff.request("GET", path, params={"month": wrong}).problem(422)
     other.staff.request("GET", path).problem(404)
     world.buyer(first).request("GET", path).problem(404)
+
+
+@pytest.mark.rule("OI-05", "OI-08", "NX-06")
+def test_a_brand_s_refund_is_one_click_and_paid_by_the_platform(world: World, mode: Mode) -> None:
+    """The brand does nothing more: what it clicked is owed by the platform, also while the provider fails."""
+    shop = world.shop(programmes=["order-issues"])
+    order = world.order(shop)
+    buyer = world.buyer(order)
+    world.fact(order, "paid_out", external_id="bank")
+    case = buyer.report(order, "damaged", lines=[{"line_id": "1", "quantity": 1}])
+    mode("fail")
+    offered = shop.staff.act(case, "refund", refund_amount=eur("40.00"))
+    assert (offered["state"], offered["turn"]) == ("awaiting_buyer", "buyer")
+    assert ledger(world, order) == ("40.00", "0.00", "40.00")
+    assert payouts(shop.staff, shop)[order["order_number"]]["state"] == "paid"
+    assert buyer.act(case, "resolve")["outcome"] == "partially_refunded"
+    assert ledger(world, order) == ("40.00", "0.00", "40.00")
+    mode("ok")
+    world.advance("P1D")
+    assert ledger(world, order) == ("0.00", "40.00", "40.00")
+    paid_once(world, order, "40.00")
+    netted = payouts(shop.staff, shop)[order["order_number"]]
+    assert (netted["state"], netted["netted"]) == ("netted", [{"case_id": case["case_id"], "amount": eur("40.00")}])
+
+
+@pytest.mark.rule("NX-06")
+def test_an_agent_pays_by_hand_what_the_provider_refuses(
+    world: World, mode: Mode, reviewed: tuple[Shop, Json, Party, Json]
+) -> None:
+    shop, order, _, case = reviewed
+    mode("fail")
+    world.platform.act(case, "decide", outcome="refund", message="So it is.")
+    (reserved,) = [one for one in world.platform.order(order["order_id"])["ledger"]["entries"] if one["kind"] == "reserved"]
+    fact = {"kind": "refunded", "at": format_moment(world.now()), "external_id": reserved["cause"]["decision_id"]}
+    path = f"/v1/orders/{order['order_id']}/facts"
+    world.platform.post(path, {**fact, "amount": eur("80.00")}).ok()
+    mode("ok")
+    world.advance("P2D")
+    assert ledger(world, order) == ("0.00", "80.00", "0.00")
+    assert payments(world, order) == []
+    entries = world.platform.order(order["order_id"])["ledger"]["entries"]
+    assert [(one["kind"], one.get("confirmed_by")) for one in entries] == [("reserved", None), ("executed", "fact")]
+    assert shop.staff.order(order["order_id"])["facts"][0]["flags"] == []
+
+
+@pytest.mark.rule("NX-06")
+def test_killed_in_the_midst_of_payments_that_time_out_each_is_paid_once(start_world: Callable[..., World]) -> None:
+    """Both processes of cases are killed while the provider has paid and not answered."""
+    world = start_world(clock="2021-06-01T10:00:00Z", instances=2)
+    shop = world.shop()
+    orders = [world.order(shop) for _ in range(8)]
+    cases = [world.buyer(order).report(order, "other") for order in orders]
+    world.partner.post("/v1/sandbox/payments", {"mode": "timeout"}).ok()
+
+    def decide(case: Json) -> int:
+        agent = Party(world.base_url, world.platform.key, "agent")
+        return agent.try_act(case, "decide", outcome="refund", message="So it is.").status
+
+    with ThreadPoolExecutor(len(cases)) as pool:
+        deciding = [pool.submit(decide, case) for case in cases]
+        wait(deciding, timeout=60, return_when=FIRST_COMPLETED)
+        for name, process in world.ready["services"].items():
+            if name.startswith("cases"):
+                os.kill(process["pid"], signal.SIGKILL)
+        assert {future.result() for future in deciding} <= {200, 202}
+    world.advance("PT10M")
+    world.partner.post("/v1/sandbox/payments", {"mode": "late"}).ok()
+    world.advance("P1D")
+    for order in orders:
+        assert ledger(world, order) == ("0.00", "80.00", "0.00")
+        paid_once(world, order, "80.00")
