@@ -12,7 +12,6 @@ from contracts.cases import (
     MessagePosted,
     PostMessage,
     ReminderReached,
-    RuleRef,
     StatusLabel,
     TakeAction,
 )
@@ -180,15 +179,7 @@ class Play:
         )
         return case_id
 
-    def act(
-        self,
-        role: Role,
-        action: str,
-        case: str | None = None,
-        if_match: int | None = None,
-        rule: RuleRef | None = None,
-        **fields: Any,
-    ):
+    def act(self, role: Any, action: str, case: Any = None, if_match: Any = None, rule: Any = None, **fields: Any):
         files = tuple(evidence(name) for name in fields.get("evidence") or ())
         if files:
             fields["evidence"] = [each.evidence_id for each in files]
@@ -300,9 +291,7 @@ class Play:
 
     def allowed(self, role: Role, case: str | None = None) -> dict[str, AllowedAction]:
         assert self.file is not None
-        listed = allowed_actions(
-            self.file, case or self.case.case_id, role, self.now, self.programmes, labels=self.labels
-        )
+        listed = allowed_actions(self.file, case or self.case.case_id, role, self.now, self.programmes, labels=self.labels)
         return {each.action: each for each in listed}
 
     @property

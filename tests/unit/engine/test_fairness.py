@@ -173,7 +173,7 @@ def test_a_decision_is_paid_once_and_names_its_payment() -> None:
     assert play.money == ("30.00", "0.00", "70.00")
     play.wait("P40D")
     (event,) = play.send(confirm)  # type: ignore[misc]
-    (entry,) = event.change.ledger
+    (entry,) = event.change.ledger  # type: ignore[attr-defined]
     assert (entry.reference, entry.confirmed_by, entry.executor, entry.decision_id) == (
         "pay-1",
         "provider",

@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -134,7 +134,7 @@ class Walk(RuleBasedStateMachine):
             case = data.draw(st.sampled_from(self.play.file.open_cases))
             roles = [role for role in ROLES if set(self.play.allowed(role, case.case_id)) - ASIDE]
             if roles:
-                role = case.turn if case.turn in roles else data.draw(st.sampled_from(roles))
+                role: Role = case.turn if case.turn in roles else data.draw(st.sampled_from(roles))  # type: ignore[assignment]
                 actions = sorted(set(self.play.allowed(role, case.case_id)) - ASIDE)
                 self.act(case.case_id, role, data.draw(st.sampled_from(actions)), data)
 
