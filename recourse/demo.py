@@ -40,6 +40,13 @@ _MEANING = {
     "decided_refund": "the platform decided: all the money back",
     "decided_partial_refund": "the platform decided: a part of it back",
     "decided_no_refund": "the platform decided: no refund",
+    "replaced": "the brand sent a replacement",
+    "satisfied": "the brand and the retailer found a way in their chat",
+    "solved": "the platform's team solved it without money",
+    "rejected": "the seller or the platform turned it down",
+    "accepted": "the seller accepted it",
+    "won": "a claim from outside, which the merchant won",
+    "lost": "a claim from outside, which the merchant lost: the provider took the money back",
     "open": "not ended",
 }
 
@@ -84,10 +91,11 @@ def _summary(result: Mapping[str, Any]) -> RenderableType:
         outcomes.add_row(str(count), outcome, _MEANING.get(outcome, ""))
     refused = sum(result["refused_reports"].values())
     lines = [
-        f"{result['orders']} orders came in, each with a protection of thirty days or what its shop has agreed.",
-        f"{result['orders'] - result['cases'] - refused} went well; {result['ended_protections']} of these buyers ended their "
-        "protection early, content.",
-        f"{result['cases']} buyers reported a problem and opened a case; all of them have ended:",
+        f"{result['orders']} orders came in at shops of every kind. Most shops protect their buyers, for thirty days by default.",
+        f"{result['ended_protections']} buyers said that all was well and ended their protection early.",
+        f"{result['cases']} problems were reported and became cases:",
+        *(f"  {count} {_PROGRAMMES.get(programme, programme)}" for programme, count in result["programmes"].items()),
+        f"{result['by_form']} of them came through a seller's form, without an account. All have ended:",
     ]
     after = [
         f"{refused} reports were refused, because the order was not protected." if refused else "",
@@ -159,6 +167,12 @@ class _Story:
 
 _COLOURS = {"buyer": "green", "merchant": "blue", "platform": "magenta", "mail": "dim", "system": "yellow"}
 _REASONS = {"not_received": "the goods have not arrived", "no_refund": "the refund has not arrived", "other": "another problem"}
+_PROGRAMMES = {
+    "buyer-protection": "under the buyer protection of their order",
+    "order-issues": "as issues of retailers on a wholesale marketplace",
+    "returns-desk": "at the returns desk of a seller",
+    "claims": "as claims that came in from a payment provider or marketplace",
+}
 
 
 def _told(event: Mapping[str, Any]) -> str | None:

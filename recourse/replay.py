@@ -131,6 +131,8 @@ def account_of(played: Played, mails: int, seconds: float) -> dict[str, Any]:
         "skipped": [asdict(skipped) for skipped in played.skipped],
         "cases": len(played.cases),
         "outcomes": played.outcomes,
+        "programmes": dict(sorted(played.programmes.items())),
+        "by_form": played.by_form,
         "mails": mails,
         "seconds": round(seconds, 2),
         "orders_per_s": round(played.orders / seconds, 1) if seconds else 0.0,

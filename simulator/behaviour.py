@@ -25,14 +25,17 @@ __all__ = [
     "ReportPlan",
     "Temper",
     "Write",
+    "days_from",
+    "draw_of",
     "next_move",
     "report_of",
     "share_of",
     "temper_of",
+    "weighted",
 ]
 
 T = TypeVar("T")
-Party = Literal["merchant", "buyer", "platform"]
+Party = Literal["merchant", "buyer", "platform", "partner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,8 @@ class CaseView:
     """A case as far as behaviour depends on it; see `of`."""
 
     case_id: str
+    programme: str
+    reason: str
     state: str
     turn: str | None
     outcome: str | None
@@ -141,6 +146,8 @@ class CaseView:
         executed = (refund.get("executed") or {}).get("amount") or "0"
         return cls(
             case_id=case["case_id"],
+            programme=case["programme"]["id"],
+            reason=case["reason"],
             state=case["state"],
             turn=case.get("turn"),
             outcome=case.get("outcome"),
@@ -163,7 +170,7 @@ class CaseView:
 
 def temper_of(order: PlayedOrder, seed: int) -> Temper:
     """The people around an order."""
-    draw = _draw(seed, order, "temper")
+    draw = draw_of(seed, order, "temper")
     worthless = order.amount == 0
     merchants: list[tuple[Literal["yes", "yes_after_return", "partial", "no", "silent"], int]]
     if order.cancelled:
@@ -175,15 +182,13 @@ def temper_of(order: PlayedOrder, seed: int) -> Temper:
     writers: list[Party] = ["merchant", "buyer", "platform"]
     return Temper(
         seed=seed,
-        merchant="no" if worthless else _weighted(draw, merchants),
+        merchant="no" if worthless else weighted(draw, merchants),
         answers_late=draw.random() < 0.25,
         confirms_return=draw.random() < 0.8,
-        sends_back=_weighted(draw, [("says", 55), ("fact", 25), ("never", 20)]),
+        sends_back=weighted(draw, [("says", 55), ("fact", 25), ("never", 20)]),
         buyer_silent=draw.random() < (0.12 if order.score is not None else 0.4),
         withdraws=order.delivered_at is not None and draw.random() < 0.05,
-        agent=_weighted(
-            draw, [("decides", 50), ("asks_merchant", 16), ("asks_buyer", 12), ("proposes", 18), ("takes_over", 4)]
-        ),
+        agent=weighted(draw, [("decides", 50), ("asks_merchant", 16), ("asks_buyer", 12), ("proposes", 18), ("takes_over", 4)]),
         provides=draw.random() < 0.7,
         settles=draw.random() < 0.65,
         reopens=draw.random() < 0.02,
@@ -196,7 +201,7 @@ def temper_of(order: PlayedOrder, seed: int) -> Temper:
 def report_of(order: PlayedOrder, seed: int) -> ReportPlan | None:
     """What the buyer of an order reports: that it never came or came late, at the latest on the day before the protection
     ends; a few content ones end their protection (BP-07). None: nothing."""
-    draw = _draw(seed, order, "report")
+    draw = draw_of(seed, order, "report")
     latest = order.protected_until - timedelta(days=1)
     shows = draw.random() < 0.1
     if order.delivered_at is not None and not order.came_late:
@@ -219,14 +224,14 @@ def report_of(order: PlayedOrder, seed: int) -> ReportPlan | None:
 def next_move(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime, moves: int) -> Move | Look | None:
     """What happens next in a case after `moves` moves so far. None: nobody will do anything more, time ends the case or it
     has ended."""
-    draw = _draw(temper.seed, order, f"{case.case_id[-1]}:{moves}:{case.state}")
+    draw = draw_of(temper.seed, order, f"{case.case_id[-1]}:{moves}:{case.state}")
     if moves > _MOST_MOVES:
         return _decision(order, case, now, draw) if case.state == "under_review" else None
     if not case.is_open:
         return _after_the_end(temper, case, now, moves)
     arrived = order.delivered_at is not None and order.delivered_at <= now
     if temper.withdraws and arrived and case.state in ("submitted", "awaiting_buyer"):
-        return Move("buyer", now + _days(draw, 0, 1), case.due.get("merchant"), (Act("withdraw", {}),))
+        return Move("buyer", now + days_from(draw, 0, 1), case.due.get("merchant"), (Act("withdraw", {}),))
     match case.state, case.turn:
         case "submitted", _:
             return _answer(order, temper, case, now, draw)
@@ -234,7 +239,7 @@ def next_move(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime,
             return _return(temper, case, now, draw)
         case "awaiting_return", _:
             if temper.confirms_return:
-                return Move("merchant", now + _days(draw, 2, 9), case.due.get("merchant"), (Act("confirm_return", {}),))
+                return Move("merchant", now + days_from(draw, 2, 9), case.due.get("merchant"), (Act("confirm_return", {}),))
             return Look(case.due.get("merchant", now) + timedelta(days=1))
         case "awaiting_buyer", _:
             return _reaction(order, temper, case, now, draw)
@@ -260,8 +265,8 @@ def _after_the_end(temper: Temper, case: CaseView, now: datetime, moves: int) ->
 def _answer(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime, draw: random.Random) -> Move | Look:
     due = case.due.get("merchant", now + timedelta(days=5))
     if temper.merchant == "silent":
-        return Look(due + _days(draw, 1, 3))
-    return Move("merchant", now + _days(draw, 0, 3), due, _answer_deeds(order, temper, draw))
+        return Look(due + days_from(draw, 1, 3))
+    return Move("merchant", now + days_from(draw, 0, 3), due, _answer_deeds(order, temper, draw))
 
 
 def _answer_deeds(order: PlayedOrder, temper: Temper, draw: random.Random) -> tuple[Deed, ...]:
@@ -292,10 +297,10 @@ def _return(temper: Temper, case: CaseView, now: datetime, draw: random.Random) 
     match temper.sends_back:
         case "says":
             fields = {"tracking_code": tracking, "carrier": "DHL"}
-            return Move("buyer", now + _days(draw, 2, 10), due, (Act("return_sent", fields),))
+            return Move("buyer", now + days_from(draw, 2, 10), due, (Act("return_sent", fields),))
         case "fact":
             fact = RecordFact("returned", tracking_code=tracking)
-            return Move("buyer", now + _days(draw, 3, 10), due, (fact,), look_after=timedelta(days=1))
+            return Move("buyer", now + days_from(draw, 3, 10), due, (fact,), look_after=timedelta(days=1))
         case "never":
             return None
 
@@ -306,15 +311,15 @@ def _reaction(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime,
         return None
     due = case.due.get("buyer", now + timedelta(days=20))
     score = order.score or 3
-    at = now + _days(draw, 1, 6)
+    at = now + days_from(draw, 1, 6)
     if case.variant == "full":
         reaction = "not_received" if draw.random() < (0.3 if score <= 2 else 0.05) else "received"
-        at = now + _days(draw, 3, 12)
+        at = now + days_from(draw, 3, 12)
     elif case.variant == "partial":
         choices = (
             (("disagree", 45), ("not_received", 10), ("received", 45)) if score <= 2 else (("disagree", 15), ("received", 85))
         )
-        reaction = _weighted(draw, choices)
+        reaction = weighted(draw, choices)
     else:
         patience = now + timedelta(days=14)
         comes = order.delivered_at is not None and order.delivered_at < min(due, patience)
@@ -336,12 +341,12 @@ def _evidence(temper: Temper, case: CaseView, party: str | None, now: datetime, 
     if not temper.provides or party not in ("buyer", "merchant"):
         return Look(due + timedelta(days=1))
     act = Act("provide_evidence", {"message": "Here is what we have."}, with_evidence=True)
-    return Move("buyer" if party == "buyer" else "merchant", now + _days(draw, 1, 4), due, (act,))
+    return Move("buyer" if party == "buyer" else "merchant", now + days_from(draw, 1, 4), due, (act,))
 
 
 def _review(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime, draw: random.Random, moves: int) -> Move | Look:
     if case.answer is None and temper.merchant == "silent" and temper.answers_late and moves < 4:
-        return Move("merchant", now + _days(draw, 0, 2), None, _answer_deeds(order, temper, draw))
+        return Move("merchant", now + days_from(draw, 0, 2), None, _answer_deeds(order, temper, draw))
     if case.proposal:
         return _reply_to_proposal(temper, case, now, draw)
     if moves < 5:
@@ -349,13 +354,13 @@ def _review(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime, d
             case "asks_merchant" | "asks_buyer":
                 party = temper.agent.removeprefix("asks_")
                 fields = {"party": party, "message": "Please send us what proves your statement.", "due_in": "P7D"}
-                return Move("platform", now + _days(draw, 0, 2), None, (*_note(temper), Act("request_evidence", fields)))
+                return Move("platform", now + days_from(draw, 0, 2), None, (*_note(temper), Act("request_evidence", fields)))
             case "proposes" if case.available > 0:
                 amount = share_of(case.available, 50, order.currency)
                 fields = {"message": "Would a half be fair to you both?", "refund_amount": order.money(amount)}
-                return Move("platform", now + _days(draw, 0, 2), None, (*_note(temper), Act("propose", fields)))
+                return Move("platform", now + days_from(draw, 0, 2), None, (*_note(temper), Act("propose", fields)))
             case "takes_over" if moves < 2:
-                return Move("platform", now + _days(draw, 0, 1), None, (Act("take_over", {}),))
+                return Move("platform", now + days_from(draw, 0, 1), None, (Act("take_over", {}),))
     return _decision(order, case, now, draw)
 
 
@@ -368,9 +373,9 @@ def _reply_to_proposal(temper: Temper, case: CaseView, now: datetime, draw: rand
     party = missing[0] if missing else "buyer"
     due = case.due.get(party, now + timedelta(days=7))
     if temper.settles:
-        return Move(party, now + _days(draw, 0, 3), due, (Act("accept_proposal", {}),))
+        return Move(party, now + days_from(draw, 0, 3), due, (Act("accept_proposal", {}),))
     if temper.provides:
-        return Move(party, now + _days(draw, 0, 3), due, (Act("decline_proposal", {"message": "That is not enough."}),))
+        return Move(party, now + days_from(draw, 0, 3), due, (Act("decline_proposal", {"message": "That is not enough."}),))
     return Look(due + timedelta(days=1))
 
 
@@ -383,7 +388,7 @@ def _decision(order: PlayedOrder, case: CaseView, now: datetime, draw: random.Ra
         fields = {"outcome": "no_refund", "message": "The goods have arrived as ordered."}
     elif arrived and 0 < part < case.available:
         fields = {"outcome": "partial_refund", "refund_amount": order.money(part), "message": "A part back for the delay."}
-    return Move("platform", now + _days(draw, 1, 4), None, (Act("decide", fields),))
+    return Move("platform", now + days_from(draw, 1, 4), None, (Act("decide", fields),))
 
 
 def share_of(amount: Decimal, percent: int, currency: str) -> Decimal:
@@ -392,13 +397,16 @@ def share_of(amount: Decimal, percent: int, currency: str) -> Decimal:
     return (amount * percent / 100 // quantum) * quantum
 
 
-def _days(draw: random.Random, least: int, most: int) -> timedelta:
+def days_from(draw: random.Random, least: int, most: int) -> timedelta:
+    """So many days, and some hours."""
     return timedelta(days=draw.randint(least, most), hours=draw.randint(1, 20))
 
 
-def _draw(seed: int, order: PlayedOrder, about: str) -> random.Random:
+def draw_of(seed: int, order: PlayedOrder, about: str) -> random.Random:
+    """The draws about one thing of one order."""
     return random.Random(f"{seed}|{order.key}|{about}")  # noqa: S311 - a reproducible play, not a secret
 
 
-def _weighted(draw: random.Random, choices: Sequence[tuple[T, int]]) -> T:
+def weighted(draw: random.Random, choices: Sequence[tuple[T, int]]) -> T:
+    """One of some values, as often as its weight says."""
     return draw.choices([value for value, _ in choices], [weight for _, weight in choices])[0]

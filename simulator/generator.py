@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from contracts.money import digits_of
-from simulator.orders import Batch, PlayedLine, PlayedMerchant, PlayedOrder
+from simulator.orders import Batch, PlayedLine, PlayedMerchant, PlayedOrder, programmes_of
 
 __all__ = ["FIRST_DAY", "generate"]
 
@@ -111,14 +111,16 @@ def _merchants(draw: random.Random, count: int) -> Sequence[tuple[PlayedMerchant
         market = _weighted(draw, [(market, market.weight) for market in _MARKETS])
         trade = draw.choice(_TRADES)
         name = f"{draw.choice(_SHOPS)} {trade}"
+        merchant_id = f"{name.lower().replace(' ', '-')}-{number}"
         merchant = PlayedMerchant(
-            merchant_id=f"{name.lower().replace(' ', '-')}-{number}",
+            merchant_id=merchant_id,
             name=name,
             country=market.country,
             locale=market.locale,
             timezone=market.timezone,
             protection_days=_weighted(draw, [(None, 80), (60, 12), (14, 8)]),
             protected=draw.random() >= 0.03,
+            programmes=programmes_of(merchant_id),
         )
         merchants.append((merchant, market, trade))
     return merchants

@@ -1,6 +1,7 @@
 """Orders as the simulator plays them, and the reader of a real export: an order per line and seller, no line lost."""
 
 import gzip
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ __all__ = [
     "PlayedMerchant",
     "PlayedOrder",
     "Skipped",
+    "programmes_of",
     "read_export",
 ]
 
@@ -41,13 +43,15 @@ class PlayedMerchant:
     timezone: str
     protection_days: int | None = None
     protected: bool = True
+    programmes: tuple[str, ...] = ("buyer-protection",)
+    """What it offers; the first is that of its orders."""
 
     def profile(self, certified_at: datetime | None) -> dict[str, Any]:
         """The body of `PUT /v1/merchants/{merchant_id}`; certified, and with its seal live, from a moment on or not yet."""
         domain = f"{self.merchant_id[:24]}.merchants.example"
         body: dict[str, Any] = {
             "name": self.name,
-            "programmes": ["buyer-protection"],
+            "programmes": list(self.programmes),
             "locale": self.locale,
             "country": self.country,
             "timezone": self.timezone,
@@ -139,7 +143,7 @@ class PlayedOrder:
 
     @property
     def is_protected(self) -> bool:
-        return self.merchant.protected and self.protection_activated
+        return self.merchant.protected and self.protection_activated and self.merchant.programmes[0] == "buyer-protection"
 
     @property
     def came_late(self) -> bool:
@@ -299,7 +303,19 @@ def _orders_of_line(text: bytes, number: int, merchants: dict[str, PlayedMerchan
 
 def _merchant(seller: str) -> PlayedMerchant:
     name = "The marketplace's own shop" if seller == HOUSE_MERCHANT else f"Shop {seller[:8]}"
-    return PlayedMerchant(seller, name, country="BR", locale="pt-BR", timezone=EXPORT_ZONE.key)
+    return PlayedMerchant(
+        seller, name, country="BR", locale="pt-BR", timezone=EXPORT_ZONE.key, programmes=programmes_of(seller)
+    )
+
+
+_MIX = ("buyer-protection",) * 6 + ("order-issues",) * 2 + ("returns-desk",) * 2
+
+
+def programmes_of(merchant_id: str) -> tuple[str, ...]:
+    """The programmes of a shop, the first for its orders: most protect their buyers, some are marketplaces for retailers, some
+    have a returns desk; claims come in for all. Follows from the shop's name alone."""
+    first = _MIX[int.from_bytes(hashlib.sha256(merchant_id.encode()).digest()[:4]) % len(_MIX)]
+    return tuple(dict.fromkeys((first, *_MIX, "claims")))
 
 
 def _line(item: Mapping[str, Any]) -> PlayedLine:

@@ -13,22 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from contracts.base import format_moment, parse_moment
+from contracts.ids import order_of
 from simulator.agenda import Agenda, Pace
-from simulator.behaviour import (
-    Act,
-    CaseView,
-    Deed,
-    Look,
-    Move,
-    RecordFact,
-    ReportPlan,
-    Temper,
-    Write,
-    next_move,
-    report_of,
-    temper_of,
-)
+from simulator.behaviour import Act, CaseView, Deed, Look, Move, RecordFact, Temper, Write, temper_of
 from simulator.client import Answer, Api, Upload, described
+from simulator.conduct import Report, next_move, reports_of
 from simulator.orders import Batch, PlayedFact, PlayedMerchant, PlayedOrder, Skipped
 
 __all__ = ["Keys", "PlayError", "Played", "Player", "Progress", "shifted"]
@@ -76,6 +65,10 @@ class Played:
     skipped: list[Skipped] = field(default_factory=list)
     cases: dict[str, str] = field(default_factory=dict)
     """Outcome by case id; `open` for one that has not ended."""
+    programmes: Counter[str] = field(default_factory=Counter)
+    """Cases by programme."""
+    by_form: int = 0
+    """Reports without an account."""
     refused_reports: Counter[str] = field(default_factory=Counter)
     satisfied: int = 0
     surprises: list[str] = field(default_factory=list)
@@ -93,10 +86,11 @@ class Played:
 
 @dataclass(slots=True)
 class _Run:
-    """One order while it is played."""
+    """One order while it is played, or what else comes of it: `about` tells these apart."""
 
     order: PlayedOrder
     temper: Temper
+    about: str = ""
     order_id: str = ""
     token: str = ""
     case_id: str = ""
@@ -117,7 +111,7 @@ class _Fact:
 @dataclass(frozen=True, slots=True)
 class _Report:
     run: _Run
-    plan: ReportPlan
+    plan: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +176,7 @@ class Player:
         self._progress = progress
         self._salt = salt
         self._merchant_keys: dict[str, str] = {}
+        self._forms: dict[str, str] = {}
         self._known_merchants: set[str] = set()
         self._runs = [_Run(order, temper_of(order, seed)) for order in batch.orders]
         self._by_case: dict[str, _Run] = {}
@@ -276,9 +271,9 @@ class Player:
         for fact in run.order.facts():
             if fact.at > now:
                 self._agenda.add(fact.at, _Fact(run, fact))
-        plan = report_of(run.order, self._seed)
-        if plan is not None:
-            self._agenda.add(plan.at, _Report(run, plan), by=plan.by)
+        for number, plan in enumerate(reports_of(run.order, self._seed)):
+            own = run if number == 0 else _Run(run.order, run.temper, about=f"{plan.programme}/", order_id=run.order_id)
+            self._agenda.add(max(plan.at, now), _Report(own, plan), by=plan.by)
 
     async def _put_merchant(self, merchant: PlayedMerchant, now: datetime) -> None:
         """The partner brings its merchant; the platform certifies it."""
@@ -305,11 +300,16 @@ class Player:
 
     async def _report(self, entry: _Report, now: datetime) -> None:
         run, plan = entry.run, entry.plan
-        body: dict[str, Any] = {"reason": plan.reason, "text": plan.text[:10_000]}
-        token = await self._buyer(run)
-        if plan.with_evidence:
+        body: dict[str, Any] = {"reason": plan.reason, "text": plan.text[:10_000], **dict(plan.fields)}
+        token = self._keys.partner if plan.partner else "" if plan.by_form else await self._buyer(run)
+        if plan.with_evidence and not plan.by_form:
             body["evidence"] = [await self._upload(run, token, "confirmation")]
-        path = f"/v1/orders/{run.order_id}/reports"
+        if plan.by_form:
+            path = f"/v1/forms/{await self._form(run)}/reports"
+            body |= _on_a_form(run.order, plan.mistyped)
+        else:
+            path = f"/v1/orders/{run.order_id}/reports"
+            body["programme"] = plan.programme
         answer = await self._api.post(token, path, body, self._key(run, "report"))
         self._reports += 1
         if answer.status == 409:
@@ -317,10 +317,15 @@ class Player:
             if run.order.is_protected:
                 self._surprised(f"{path}: {answer.problem}")
             return
-        case_id = _expect(answer, path).get("case_id")
+        made = _expect(answer, path)
+        case_id = made.get("case_id")
         if case_id is None:
             self.played.satisfied += 1
             return
+        if plan.by_form:
+            self.played.by_form += 1
+            run.token, run.order_id = made["link"]["token"], order_of(case_id)
+        self.played.programmes[plan.programme] += 1
         run.case_id = case_id
         self._by_case[case_id] = run
         await self._look(run, now)
@@ -343,7 +348,12 @@ class Player:
     async def _move(self, run: _Run, move: Move, now: datetime) -> None:
         run.moves += 1
         self._moves += 1
-        token = {"platform": self._platform, "merchant": self._merchant, "buyer": self._buyer}[move.party]
+        token = {
+            "platform": self._platform,
+            "merchant": self._merchant,
+            "buyer": self._buyer,
+            "partner": self._partner,
+        }[move.party]
         case: dict[str, Any] | None = None
         for number, deed in enumerate(move.deeds):
             answer = await self._do(run, deed, await token(run), number)
@@ -387,6 +397,20 @@ class Player:
 
     async def _platform(self, run: _Run) -> str:
         return self._keys.platform
+
+    async def _partner(self, run: _Run) -> str:
+        return self._keys.partner
+
+    async def _form(self, run: _Run) -> str:
+        """The token of the shop's form, made when the first of its customers needs one."""
+        merchant_id = run.order.merchant.merchant_id
+        if merchant_id not in self._forms:
+            path = f"/v1/merchants/{merchant_id}/forms"
+            answer = await self._api.post(
+                await self._merchant(run), path, {"channel": "own_shop"}, _short(f"{self._salt}{merchant_id}/form")
+            )
+            self._forms[merchant_id] = _expect(answer, path)["token"]
+        return self._forms[merchant_id]
 
     async def _buyer(self, run: _Run) -> str:
         """The capability token of the order's buyer, from the link that the shop's confirmation carries."""
@@ -464,7 +488,7 @@ class Player:
         return last
 
     def _key(self, run: _Run, what: str) -> str:
-        return _short(f"{self._salt}{self._seed}/{run.order.key}/{what}")
+        return _short(f"{self._salt}{self._seed}/{run.order.key}/{run.about}{what}")
 
     def _clock_key(self, to: datetime) -> str:
         return _short(f"{self._salt}clock/{self._seed}/{self.played.clock_moves}/{format_moment(to)}")
@@ -475,6 +499,18 @@ class Player:
 
     def _tell(self, now: datetime) -> None:
         self._progress(Progress(now, self.played.orders, len(self._runs), self._reports, self._moves, len(self._agenda)))
+
+
+def _on_a_form(order: PlayedOrder, mistyped: bool) -> dict[str, Any]:
+    """What a customer knows of the order; a number read wrongly belongs to no order that the platform has."""
+    known: dict[str, Any] = {
+        "order_number": f"{order.order_number[:90]}-O" if mistyped else order.order_number,
+        "contact": {"email": order.buyer_email},
+        "order_date": format_moment(order.placed_at),
+    }
+    if mistyped:
+        known["amount"] = order.money(order.amount)
+    return known
 
 
 async def _together(work: Iterable[Awaitable[None]]) -> None:

@@ -109,6 +109,9 @@ def _case_files(
         yield "no_case_lost", f"open in intake: {standing['open_cases']}, open in cases: {sorted(running)}"
     if standing["payout"]["held"] != bool(running):
         yield "payout_held_iff_open", f"held is {standing['payout']['held']} with {len(running)} open cases"
+    expected = "reported_problem" if running else "completed" if opened else "open"
+    if standing["status"] != expected:
+        yield "status_follows_cases", f"the order is {standing['status']} with {len(running)} open of {len(opened)} cases"
     for span in own["cases"]:
         if (span.get("closed_at") is None) != (span["case_id"] in running):
             yield "payout_held_iff_open", f"{span['case_id']} is open in one of intake and cases only"
@@ -163,7 +166,7 @@ def _deadlines(case_id: str, case: Document, now: str, programmes: Programmes) -
         policy = case["policy"]
         if not programmes.get(policy["programme"], policy["version"]).states[case["state"]].waits_for:
             yield "open_case_has_deadline", f"{case_id} in {case['state']} waits for nobody"
-    elif turn != "platform" and not any(deadline["party"] == turn for deadline in case["deadlines"]):
+    elif turn != "platform" and not case["deadlines"]:
         yield "open_case_has_deadline", f"{case_id} in {case['state']} waits for {turn} without a deadline"
     for deadline in case["deadlines"]:
         if deadline["due_at"] < now:

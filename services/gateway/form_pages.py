@@ -84,10 +84,6 @@ async def send_form(request: AnyRequest, gateway: TheGateway, token: FromPath[st
             return in_words(request, error)
         page = _page(gateway, form, token, upload.fields, met.problem)
         return html_answer(met.problem.status, page, met.headers)
-    if given.status == 202:
-        w = words(_locale(form))
-        text = rendered("words.html", _locale(form), title=w["on_its_way_title"], text=w["form_on_its_way"])
-        return html_answer(202, text)
     link = orjson.loads(given.body)["link"]["token"]
     return html_answer(303, "", {"Location": f"/l/{link}?said=done"})
 
@@ -111,7 +107,8 @@ def _page(
         locale,
         title=w["form_title"].replace("{shop}", merchant["name"]),
         token=token,
-        nonce=str(uuid.uuid4()),
+        # What may have gone through all the same is recognised when it is sent again as it is.
+        nonce=(given or {}).get("nonce", "") if wrong is not None and wrong.status >= 500 else str(uuid.uuid4()),
         fields=list(_fields(gateway, form, w, given or {})),
         contact=merchant["service_contact"],
         policy=merchant.get("return_policy_url"),

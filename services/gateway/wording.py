@@ -79,11 +79,6 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "email": {"en": "Your e-mail", "de": "Ihre E-Mail"},
     "phone": {"en": "Your phone", "de": "Ihr Telefon"},
     "return_policy": {"en": "Returns and refunds", "de": "Rückgabe und Erstattung"},
-    "on_its_way_title": {"en": "Your report is on its way", "de": "Ihre Meldung ist unterwegs"},
-    "form_on_its_way": {
-        "en": "We have received your report; the mail with the link to your case follows in a moment.",
-        "de": "Wir haben Ihre Meldung erhalten; die Mail mit dem Link zu Ihrem Fall folgt gleich.",
-    },
     "what_silence_means": {"en": "What silence means", "de": "Was Schweigen bedeutet"},
 }
 

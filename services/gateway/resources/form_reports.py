@@ -182,6 +182,9 @@ async def report_by_form(
     sent = ReportRequest.model_validate({name: getattr(content, name) for name in ReportRequest.model_fields})
     try:
         done = await report(request, gateway, reporter, order_id, sent, command_id)
+    except Promised:
+        # Whoever has no key has no place to ask for an outcome. Sent again with the same key the report is known.
+        raise unavailable("The report is on its way. Send it again in a moment for the link to its case.") from None
     except ProblemError as refused:
         raise _telling_nothing(refused) from None
     if done.case_id is None:

@@ -14,7 +14,15 @@ ORDERS = generate(400, seed=7).orders
 
 def view(order: PlayedOrder, state: str, turn: str | None, now: datetime, **more: object) -> CaseView:
     due = {} if turn in (None, "platform") else {turn: now + timedelta(days=5 if state == "submitted" else 14)}
-    fields = {"outcome": None, "answer": None, "variant": None, "proposal": False, "accepted_by": (), "due": due} | more
+    fields: dict[str, object] = {
+        "outcome": None,
+        "answer": None,
+        "variant": None,
+        "proposal": False,
+        "accepted_by": (),
+        "due": due,
+    } | more
+    fields = {"programme": "buyer-protection", "reason": "not_received"} | fields
     return CaseView(case_id="cas_x_1", state=state, turn=turn, available=order.amount, **fields)  # type: ignore[arg-type]
 
 

@@ -136,7 +136,7 @@ def end(parts: dict[str, Any], **change: Any) -> None:
     case_in(parts).update({"state": "resolved", "turn": None, "outcome": "refunded", "deadlines": []})
     for owner in ("intake", "gateway"):
         standing = parts[owner]["body"]["standing"]
-        standing.update({"open_cases": [], "payout": {"held": False}})
+        standing.update({"status": "completed", "open_cases": [], "payout": {"held": False}})
     parts["intake"]["body"]["cases"][0]["closed_at"] = NOW
     case_in(parts).update(change)
 
