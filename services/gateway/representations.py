@@ -225,6 +225,7 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
         **_present({name: report.get(name) for name in ("contact", "external_id", "amount", "answer_by")}),
         "evidence": report["evidence"],
         "facts": _facts(body),
+        **({"service_contact": dict(reader.shop.contact)} if reader.shop is not None else {}),
         "refund": refund,
         "deadlines": [
             deadline.model_dump(mode="json")
