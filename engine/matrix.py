@@ -53,9 +53,11 @@ class Opening:
 
 
 def opening_of(event: CaseOpened, buyer: str, programmes: Programmes) -> Opening:
-    """The opening that an event tells of."""
-    policy = programmes.get(event.policy.programme, event.policy.version)
-    action = policy.actions.get("decide")
+    """The opening that an event tells of. A case of a programme that is not known here (yet) is not for rules to decide."""
+    try:
+        action = programmes.get(event.policy.programme, event.policy.version).actions.get("decide")
+    except KeyError:
+        action = None
     return Opening(
         case_id=event.case_id,
         at=event.at,

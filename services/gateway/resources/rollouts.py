@@ -1,12 +1,12 @@
 """Roll-outs of policy versions (BP-24), what one touches (NX-07), and merchants that take one earlier."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from contracts.cases import Rollout
+from contracts.cases import CaseState, Rollout
 from contracts.ids import derived
 from contracts.problems import Problem
 from contracts.rollouts import ROLLOUTS_KEY, MakeRollout, OptIn, OptInContent, RolloutContent
@@ -27,6 +27,7 @@ __all__ = ["routes"]
 Merchant = Mapping[str, Any]
 
 _PATH = "/v1/rollouts"
+_OPEN = sorted({*get_args(CaseState)} - CLOSED)
 _MOST_NAMED = 200
 """Merchants that an impact names one by one, those with the most open cases first."""
 
@@ -194,7 +195,7 @@ def _who(rollout: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _count(gateway: Gateway, rollout: Mapping[str, Any], meant: Mapping[str, dict[str, Any]]) -> None:
     """Count the open cases of the programme at these merchants, from what lists are made of."""
-    wanted: dict[str, Any] = {"body.reported_at": {"$exists": True}}
+    wanted: dict[str, Any] = {"body.states": {"$in": _OPEN}, "body.reported_at": {"$exists": True}}
     if rollout["merchants"]:
         wanted["body.order.merchant_id"] = {"$in": sorted(meant)}
     fields = {"body.order.merchant_id": 1, "body.cases": 1}

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.cases import CaseOpened, PolicyRef
 from contracts.matrix import DecisionRule, DecisionRuleContent, RuleCaps
 from contracts.money import Money
-from engine.matrix import HISTORY, BackTest, Opening, asks_history, granted, in_force, matched, meets, slots_of
+from engine.matrix import HISTORY, BackTest, Opening, asks_history, granted, in_force, matched, meets, opening_of, slots_of
+from engine.programmes import Programmes
+from tests.unit.escalation.opening import case_opened
 
 AT = datetime(2021, 3, 1, 12, tzinfo=UTC)
 
@@ -192,6 +195,26 @@ def test_costs_are_by_currency_the_rule_s_own_first() -> None:
     exempt.add(opening())
     assert [each.decision for each in exempt.tried] == ["no_automatic"]
     assert (exempt.result().matched, exempt.result().decided, exempt.result().costs) == (1, 0, ())
+
+
+@pytest.mark.rule("CP-07")
+def test_only_where_the_platform_decides_can_a_rule_decide() -> None:
+    event = case_opened(1).message
+    assert isinstance(event, CaseOpened)
+
+    def decidable(programme: str, version: int = 1) -> bool:
+        policy = PolicyRef(programme=programme, version=version)
+        return opening_of(event.model_copy(update={"policy": policy}), "b", Programmes.shipped()).decidable
+
+    assert decidable("buyer-protection")
+    assert decidable("order-issues")
+    assert not decidable("claims"), "the provider decides"
+    assert not decidable("buyer-protection", 99), "not known here"
+    told = opening_of(event, "b", Programmes.shipped())
+    assert (told.day, told.merchant_id, told.amount) == ("2024-01-10", "shop", eur(20))
+    late = case_opened(2, at=datetime(2024, 1, 10, 23, 30, tzinfo=UTC)).message
+    assert isinstance(late, CaseOpened)
+    assert opening_of(late, "b", Programmes.shipped()).day == "2024-01-11", "a day in the merchant's zone"
 
 
 OPENINGS = st.lists(
