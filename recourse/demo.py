@@ -91,7 +91,7 @@ def _summary(result: Mapping[str, Any]) -> RenderableType:
         outcomes.add_row(str(count), outcome, _MEANING.get(outcome, ""))
     refused = sum(result["refused_reports"].values())
     lines = [
-        f"{result['orders']} orders came in at shops of every kind. Most shops protect their buyers, for thirty days by default.",
+        f"{result['orders']} orders came in at shops of every kind; most protect their buyers, thirty days by default.",
         f"{result['ended_protections']} buyers said that all was well and ended their protection early.",
         f"{result['cases']} problems were reported and became cases:",
         *(f"  {count} {_PROGRAMMES.get(programme, programme)}" for programme, count in result["programmes"].items()),
