@@ -1,14 +1,17 @@
 """The sandbox's mail server: what it keeps, shows and refuses."""
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiosmtplib
 import pytest
+from aiosmtpd.smtp import SMTP
 
 from deploy.local.mailsink import Mailbox, Mailsink, links_of, serve_http
 from deploy.local.ports import free_port
@@ -134,3 +137,46 @@ def test_requests_that_make_no_sense_are_told_so(mailbox: Mailbox) -> None:
 def test_links_keep_their_order_and_rel() -> None:
     page = '<a href="/a?x=1&amp;y=2" rel=act>a</a><A HREF="/b">b</A><a name=c>c</a>'
     assert links_of(page) == [{"rel": "act", "url": "/a?x=1&y=2"}, {"rel": "related", "url": "/b"}]
+
+
+class _Product:
+    """Takes mails as the product does, or says what it is told to."""
+
+    def __init__(self, answer: str = "250 2.0.0 kept") -> None:
+        self.answer = answer
+        self.taken: list[tuple[str, list[str]]] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        self.taken.append((envelope.mail_from, envelope.rcpt_tos))
+        return self.answer
+
+
+async def test_mails_for_the_products_own_domain_are_handed_on_before_they_are_acknowledged(mailbox: Mailbox) -> None:
+    loop = asyncio.get_running_loop()
+    away, inbound, port = free_port(), free_port(), free_port()
+    product = _Product()
+    taking = await loop.create_server(lambda: SMTP(product, loop=loop), "127.0.0.1", inbound)
+    sink = await Mailsink(mailbox, "own.example", [("127.0.0.1", away), ("127.0.0.1", inbound)]).serve(port)
+    try:
+        said = await send(port, ("case+x@OWN.example", content(1)), ("kim@mail.example", content(2)))
+        assert all(each.startswith("2.0.0 kept") for each in said)
+        assert [recipients for _, recipients in product.taken] == [["case+x@OWN.example"]]
+        product.answer = "451 4.3.0 not now"
+        with pytest.raises(aiosmtplib.SMTPDataError) as put_off:
+            await send(port, ("case+x@own.example", content(3)))
+        assert put_off.value.code == 451
+        product.answer = "552 5.3.4 too large"
+        with pytest.raises(aiosmtplib.SMTPDataError) as refused:
+            await send(port, ("case+x@own.example", content(4)))
+        assert refused.value.code == 552
+        assert [mail["order_id"] for mail in mailbox.mails()["items"]] == ["ord_1", "ord_2"]
+    finally:
+        sink.close()
+        taking.close()
+
+
+def test_a_mail_shows_where_its_answer_goes(mailbox: Mailbox) -> None:
+    mail = b"Message-ID: <1@x.example>\r\nReply-To: case+token@x.example\r\n\r\nHello\r\n"
+    mailbox.keep([("a@b.example", "<1@x.example>", "message", None, None, "", "", zlib.compress(mail))])
+    (item,) = mailbox.mails()["items"]
+    assert (item["reply_to"], item["message_id"]) == ("case+token@x.example", "<1@x.example>")
