@@ -56,6 +56,8 @@ class CaseSummary(Model):
     policy: PolicyRef
     reason: str
     state: str
+    label: dict[str, str] = {}
+    """The merchant's own words for the state, by language, where the case bears them (RD-06)."""
     turn: Party | None = None
     outcome: Outcome | None = None
 
@@ -209,6 +211,7 @@ def _about_case(
             policy=case.policy,
             reason=case.reason,
             state=case.state,
+            label=case.label.text if case.label is not None else {},
             turn=case.turn,
             outcome=case.outcome,
         ),

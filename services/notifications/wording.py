@@ -87,7 +87,8 @@ class _Telling:
         if case is None or self.programme is None:
             return ""
         terms = next((terms for name, terms in self.programme.states.items() if name == case.state), None)
-        return self.label(terms.label if terms else None, case.state)
+        programme_s = terms.label_for.get(case.reason, terms.label) if terms else None
+        return self.label(case.label or programme_s, case.state)
 
     def name_of(self, party: Party | None) -> str:
         match party:

@@ -319,6 +319,8 @@ def test_labels_are_in_the_merchant_s_own_words(world: World) -> None:
     assert (moved["state"], moved["label"]) == ("in_progress", "Teile bestellt")
     buyer = world.buyer(order)
     assert buyer.case(case["case_id"])["label"] == "Parts ordered"
+    mail = world.mail(order["buyer"]["email"], "progress")
+    assert "Parts ordered" in mail["subject"]
     asked = desk.staff.act(case, "set_status", status="ask")
     assert (asked["state"], asked["turn"], asked["label"]) == ("awaiting_buyer", "buyer", "Rückfrage")
     assert buyer.case(case["case_id"])["label"] == "Rückfrage"
@@ -330,7 +332,7 @@ def test_labels_are_in_the_merchant_s_own_words(world: World) -> None:
 
 @pytest.mark.rule("RD-03")
 def test_a_form_has_a_link_that_is_listed_and_withdrawn(world: World) -> None:
-    desk = Desk(world.shop())
+    desk = Desk(world.shop(programmes=["returns-desk"]))
     made = desk.put_down("forms", channel="ebay", locale="pl")
     assert made["url"].endswith(made["token"])
     assert made["form_id"] not in made["url"].rsplit("/", 1)[0]
@@ -341,6 +343,9 @@ def test_a_form_has_a_link_that_is_listed_and_withdrawn(world: World) -> None:
     assert desk.staff.get(desk.one("forms", made["form_id"]))["channel"] == "ebay"
     assert desk.staff.request("DELETE", desk.one("forms", made["form_id"])).status == 204
     desk.staff.request("GET", desk.one("forms", made["form_id"])).problem(404)
+    report = {"order_number": "A-1", "reason": "complaint", "contact": {"email": "kim@mail.example"}}
+    world.platform.post(f"/v1/forms/{made['token']}/reports", report).problem(404)
+    assert world.platform.post(f"/v1/forms/{other['token']}/reports", report).status == 201
 
 
 @pytest.mark.rule("BP-20")
