@@ -372,3 +372,48 @@ def test_an_order_keeps_so_many_cases_and_no_more(world: World, brand: Shop) -> 
         retailer.act(retailer.report(order, "damaged"), "withdraw")
     retailer.try_report(order, "damaged").problem(409, "order-full")
     assert len(world.platform.order(order["order_id"])["cases"]) == 50
+
+
+# What readers see
+
+
+@pytest.mark.rule("OI-01")
+def test_the_page_of_a_link_offers_what_the_order_s_programme_takes(world: World, brand: Shop) -> None:
+    order = world.order(brand)
+    link = world.platform.post(f"/v1/orders/{order['order_id']}/links", {"for": "buyer"}).ok()["url"]
+    retailer = world.buyer(order)
+    page = retailer.request("GET", link).ok().decode()
+    assert all(f'value="{reason}"' in page for reason in ("damaged", "wrong_goods", "late", "other"))
+    retailer.report(order, "damaged")
+    assert 'value="damaged"' not in retailer.request("GET", link).ok().decode()
+
+
+def test_a_case_is_found_by_any_word_of_its_order_number(world: World, brand: Shop) -> None:
+    number = f"PO {world.name('7')} / Spring"
+    order = world.order(brand, order_number=number)
+    case = world.buyer(order).report(order, "damaged")
+    for words in (number, number.split()[1], "spring " + number.split()[1], order["buyer"]["email"]):
+        found = brand.staff.get("/v1/cases", q=words)["items"]
+        assert [each["case_id"] for each in found] == [case["case_id"]], words
+
+
+def test_a_weak_etag_matches_no_version(world: World, brand: Shop) -> None:
+    order = world.order(brand)
+    case = world.buyer(order).report(order, "damaged")
+    body = {"action": "start"}
+    path = f"/v1/cases/{case['case_id']}/actions"
+    brand.staff.post(path, body, If_Match=f'W/"{case["version"]}"').problem(412)
+    brand.staff.post(path, body, If_Match=f'"{case["version"]}"').ok()
+
+
+@pytest.mark.rule("NX-14")
+def test_a_button_of_one_case_opens_no_file_of_another(world: World) -> None:
+    shop = world.shop(programmes=["order-issues"])
+    order = world.order(shop)
+    retailer = world.buyer(order)
+    photo = retailer.evidence(order, PICTURE, "secret.png").ok()["evidence_id"]
+    first, second = retailer.report(order, "damaged", evidence=[photo]), retailer.report(order, "wrong_goods")
+    world.advance("PT1S")
+    mails = {mail["case_id"]: mail for mail in world.mails(shop.contract_email, "case_opened")}
+    assert world.act_link(mails[first["case_id"]]).get(f"/v1/evidence/{photo}")["evidence_id"] == photo
+    world.act_link(mails[second["case_id"]]).request("GET", f"/v1/evidence/{photo}/content").problem(404)

@@ -23,6 +23,7 @@ async def statements(stack: Stack) -> Statements:
     return await count_intake(settings, ORDERS)
 
 
+@pytest.mark.rule("BP-01")
 def test_a_batch_of_orders_is_a_handful_of_store_commands(statements: Statements) -> None:
     """Per batch of up to 1,000: the documents, their merchants, the write. A command per order would be a thousand."""
     assert set(statements.mongo) <= {"find", "insert", "createindexes", "distinct", "aggregate", "update"}
@@ -31,6 +32,7 @@ def test_a_batch_of_orders_is_a_handful_of_store_commands(statements: Statements
     assert statements.mongo_commands <= 8
 
 
+@pytest.mark.rule("BP-01")
 def test_a_batch_of_orders_is_a_few_requests_to_the_broker(statements: Statements) -> None:
     """A fetch and a commit per batch, and as many produce requests as partitions fill up in the time of a linger."""
     assert statements.kafka["OffsetCommit"] <= 2
