@@ -37,10 +37,9 @@ _ROUNDS = 2
 RETRY_AFTER = (
     timedelta(minutes=1),
     timedelta(minutes=5),
+    timedelta(minutes=15),
     timedelta(minutes=30),
-    timedelta(hours=2),
-    timedelta(hours=6),
-    timedelta(hours=24),
+    timedelta(hours=1),
 )
 """When an attempt that did not pay is followed by the next, unless the provider says; the last of these again and again: what
 was decided stays owed."""
