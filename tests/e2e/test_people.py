@@ -1,6 +1,7 @@
 """The people of a shop: who looks after a case, who stands in, and the shop's own words (RD-06, 08, 09, NX-17, BP-20)."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -133,6 +134,22 @@ def test_circles_of_deputies_are_refused(world: World) -> None:
     assert refused(cid, 12, 13, bob) == ["/deputy_id"]
     assert refused(ada, 5, 30, cid) == ["/from"]
     assert desk.away(cid, day, day + days(7), ada)["deputy_id"] == ada
+
+
+@pytest.mark.rule("RD-09")
+def test_two_absences_put_down_at_once_never_close_a_circle(world: World) -> None:
+    desk = Desk(world.shop())
+    ada, bob = desk.person("Ada"), desk.person("Bob")
+    day = today(world)
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(5):
+            span = {"from": str(day + days(number)), "to": str(day + days(number))}
+            bodies = [
+                {**span, "consultant_id": ada, "deputy_id": bob},
+                {**span, "consultant_id": bob, "deputy_id": ada},
+            ]
+            answers = list(pool.map(lambda body: desk.staff.post(f"{desk.path}/absences", body).status, bodies))
+            assert sorted(answers) == [201, 422]
 
 
 @pytest.mark.rule("NX-17", "RD-09")
