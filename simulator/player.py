@@ -224,7 +224,8 @@ class Player:
 
     async def _perform(self, entries: Sequence[_Entry], now: datetime) -> None:
         """Everything of one moment, all at once: what the partner knows and what people do. No order has two entries that
-        depend on each other, so it does not matter which comes first."""
+        depend on each other, so it does not matter which comes first; but for a claim beside a report, which are numbered as
+        they come: claims come last."""
 
         def everything() -> Iterator[Awaitable[None]]:
             if new := [entry.run for entry in entries if isinstance(entry, _Register)]:
@@ -233,7 +234,7 @@ class Player:
                 yield self._record(facts)
             for entry in entries:
                 match entry:
-                    case _Report():
+                    case _Report(plan=plan) if not plan.partner:
                         yield self._report(entry, now)
                     case _Moving():
                         yield self._move(entry.run, entry.move, now)
@@ -243,6 +244,7 @@ class Player:
                         pass
 
         await _together(everything())
+        await _together(self._report(entry, now) for entry in entries if isinstance(entry, _Report) and entry.plan.partner)
 
     # The partner
 
