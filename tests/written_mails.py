@@ -420,6 +420,15 @@ WRITTEN: tuple[Written, ...] = (
         lands="bounce",
         return_path="",
     ),
+    Written(
+        "a receipt",
+        _parts(
+            ("Content-Type: text/plain", b"Your message was read on 20 February 2021."),
+            ("Content-Type: message/disposition-notification", b"Disposition: manual-action/MDN-sent-manually; displayed"),
+            kind='report; report-type="disposition-notification"',
+        ),
+        lands="auto_reply",
+    ),
     # Broken
     Written(
         "no closing boundary",

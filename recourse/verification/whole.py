@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,7 @@ class Verifier:
         await self._commands()
         await self._acknowledged()
         await self._notices()
+        await self._mails()
         await self._timer_pages()
         await self._set_aside()
         shown = [{"check": one.check, "of": one.of, "detail": one.detail} for one in self._violations[:_SHOWN]]
@@ -306,7 +307,8 @@ class Verifier:
     # Notices, timers, and what waits for an operator
 
     async def _notices(self) -> None:
-        """Every notice has an end, and every one about a case stands in its history just once."""
+        """Every notice has an end, and every one about a case stands in its history just once; one that was sent may have come
+        back later, which stands there too."""
         history = self._databases["cases"]["history"]
         async for page in in_pages(self._databases["notifications"]["notices"], leave_out=("letter",)):
             self._checked["notices"] += len(page)
@@ -319,12 +321,28 @@ class Verifier:
             case_ids = {one["case_id"] for one in ended.values()}
             wanted = {"case_id": {"$in": list(case_ids)}, "type": "case.notice-recorded"}
             entries = await history.find(wanted, {"data.notice": 1}).to_list(None) if case_ids else []
-            told = Counter(entry["data"]["notice"]["notice_id"] for entry in entries)
+            notices = [entry["data"]["notice"] for entry in entries]
+            told = Counter((notice["notice_id"], notice["state"]) for notice in notices)
             for notice_id, notice in ended.items():
-                if told[notice_id] != 1:
-                    times = f"the history of {notice['case_id']} has it {told[notice_id]} times"
+                times = told[notice_id, notice["state"]]
+                if times != 1 or told[notice_id, "failed"] > 1:
+                    times = f"the history of {notice['case_id']} has it {times} times"
                     detail = f"{notice['kind']} was {notice['state']}; {times}"
                     self._found("one_effect_per_command", notice_id, detail)
+
+    async def _mails(self) -> None:
+        """Every mail that was acknowledged is where it belongs, and what became a message is in its thread (CP-04)."""
+        gateway = self._databases["gateway"]
+        in_hand = format_moment(datetime.now(UTC) - timedelta(minutes=1))
+        async for page in in_pages(gateway["mails"]):
+            self._checked["mails_taken"] += len(page)
+            written = {mail["message_id"]: mail["_id"] for mail in page if mail.get("message_id")}
+            kept = {one["_id"] for one in await those(gateway["messages"], "_id", written, {"_id": 1})}
+            for message_id in written.keys() - kept:
+                self._found("no_mail_lost", written[message_id], f"it became {message_id}, which is in no thread")
+            for mail in page:
+                if mail["state"] != "done" and mail["arrived_at"] < in_hand:
+                    self._found("no_mail_lost", mail["_id"], f"it is {mail['state']} since {mail['arrived_at']}")
 
     async def _timer_pages(self) -> None:
         self._checked["timers"] = len(self._timers)

@@ -1,5 +1,6 @@
-"""Mails that come back by SMTP, through the real services: each lands where it belongs, none is lost and none is there twice."""
+"""Mails that come back by SMTP, through the real services: each lands where it belongs, none is lost, none is there twice."""
 
+import asyncio
 import os
 import signal
 import smtplib
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from chassis.settings import Settings
+from recourse.verification.whole import verify_all
 from tests.e2e.conftest import Start
 from tests.e2e.world import Party, Shop, World
 from tests.unit.gateway.inbound.test_reading import python_mails
@@ -442,3 +445,7 @@ def test_nothing_is_lost_or_twice_when_gateways_are_killed(start_world: Start) -
     texts = [each["text"] for letters in cases for each in letters.thread()]
     assert sorted(texts) == sorted(f"mail {number}" for number in range(60))
     assert len(tries) == 60
+    place = Settings(kafka_bootstrap=world.ready["kafka"], mongo_uri=world.ready["mongo"], namespace=world.namespace)
+    checked = asyncio.run(verify_all(place))
+    assert checked["violations"] == []
+    assert checked["checked"]["mails_taken"] == 60

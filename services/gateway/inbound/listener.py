@@ -12,6 +12,7 @@ from services.gateway.inbound.mailroom import MAIL_LIMIT
 __all__ = ["Listener"]
 
 log = logging.getLogger(__name__)
+logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd names every sender and recipient otherwise
 
 _SESSIONS = 50
 _AT_ONCE = 4

@@ -265,7 +265,8 @@ def _read(message: Message, return_path: str | None) -> Mail:
     automatic, bounce = mail.automatic, None
     if message.get_content_type() == "multipart/report":
         bounce = _bounce(message)
-        automatic = automatic or "generated"
+        receipt = str(message.get_param("report-type") or "").lower() == "disposition-notification"
+        automatic = "auto_reply" if receipt else automatic or "generated"
     answered = _gather(message, body, attachments, left_out)
     if answered:
         automatic = "auto_reply"

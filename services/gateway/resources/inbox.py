@@ -1,5 +1,6 @@
 """The team's inbox: mails that found no case of their own, until an agent puts them somewhere or sets them aside (CP-04)."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from litestar import Response, get, post
@@ -192,7 +193,7 @@ async def assign_item(
 async def _assigned(gateway: Gateway, mailroom: Mailroom, principal: Principal, mail: Document, wanted: Assignment) -> Answer:
     body = await _place(gateway, principal, wanted)
     target = {name: value for name, value in wanted.model_dump(mode="json").items() if value is not None}
-    taken = Taken.of(await mailroom.read(mail))
+    taken = await asyncio.to_thread(Taken.of, await mailroom.read(mail))
     if taken.is_empty:
         raise field_error("", "there is neither text nor evidence in this mail; dismiss it, or write in the case yourself")
     if not await mailroom.mails.direct(mail["_id"], target):
