@@ -173,6 +173,21 @@ def test_a_known_order_with_the_same_address_is_that_order_and_nothing_of_it_is_
     assert not stranger.body["case_id"].startswith(order["order_id"].replace("ord_", "cas_"))
 
 
+@pytest.mark.rule("RD-01")
+@pytest.mark.parametrize("known", [True, False])
+def test_a_warranty_is_claimed_long_after_the_protection(world: World, brand: Shop, known: bool) -> None:
+    placed = world.now() - days(400)
+    body = filled(world, order_date=format_moment(placed)[:10])
+    if known:
+        order = world.order(brand, placed_at=format_moment(placed))
+        body |= {"order_number": order["order_number"], "contact": {"email": order["buyer"]["email"]}}
+    answer = sent(world, form_of(world, brand), body)
+    assert answer.status == 201, answer.body
+    customer = world.bearer(answer.body["link"]["token"])
+    thread = f"/v1/cases/{answer.body['case_id']}/messages"
+    assert customer.post(thread, {"text": "It broke after a year."}).status == 201
+
+
 @pytest.mark.rule("RD-01", "RD-02", "RD-05")
 def test_the_form_s_page_needs_neither_account_nor_javascript(world: World, brand: Shop) -> None:
     form = form_of(world, brand)

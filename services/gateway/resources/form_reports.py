@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -41,6 +41,7 @@ PROGRAMME = "returns-desk"
 """What reports through a form belong to (RD-01)."""
 _REGISTERING_S = 5.0
 _BURST, _PER_SECOND = 120, 2.0
+_WHILE_REPORTING = timedelta(days=1)
 
 
 def _start_of_day(value: object) -> object:
@@ -166,7 +167,9 @@ async def report_by_form(
         order_id = reported_order_id(merchant_id, wanted.order_number, wanted.contact.email)
         is_new = await _register(gateway, form, wanted, order_id, command_id)
     capability = Capability(link_id=child_id("lnk", order_id, command_id), order_id=order_id, role="buyer")
-    reporter = Principal("buyer", f"buyer:{capability.link_id}", capability=capability)
+    # A link of an old order only reads; who fills in a form may report however old the order is (a warranty runs for years).
+    now_only = capability.model_copy(update={"expires_at": gateway.clock.now() + _WHILE_REPORTING})
+    reporter = Principal("buyer", f"buyer:{capability.link_id}", capability=now_only)
     files = [(name, content) for field, name, content in upload.files if field == "file" and (name or content)]
     kept = [
         await keep(gateway, reporter, order_id, safe_name(name), content, command_id, number)
