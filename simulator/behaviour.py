@@ -266,20 +266,20 @@ def _answer(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime, d
     due = case.due.get("merchant", now + timedelta(days=5))
     if temper.merchant == "silent":
         return Look(due + days_from(draw, 1, 3))
-    return Move("merchant", now + days_from(draw, 0, 3), due, _answer_deeds(order, temper, draw))
+    return Move("merchant", now + days_from(draw, 0, 3), due, _answer_deeds(order, temper, case.available, draw))
 
 
-def _answer_deeds(order: PlayedOrder, temper: Temper, draw: random.Random) -> tuple[Deed, ...]:
-    style = "no" if temper.merchant == "silent" else temper.merchant
+def _answer_deeds(order: PlayedOrder, temper: Temper, available: Decimal, draw: random.Random) -> tuple[Deed, ...]:
+    style = "no" if temper.merchant == "silent" or available == 0 else temper.merchant
     fields: dict[str, Any]
     if style == "yes":
-        fields = {"refund": "yes", "refund_amount": order.money(order.amount), "message": "We refund you in full. Sorry."}
+        fields = {"refund": "yes", "refund_amount": order.money(available), "message": "We refund you in full. Sorry."}
     elif style == "yes_after_return":
         fields = {"refund": "yes_after_return", "message": "Please send it back, then we refund you."}
         if draw.random() < 0.5:
-            fields["refund_amount"] = order.money(order.amount)
+            fields["refund_amount"] = order.money(available)
     elif style == "partial":
-        share = share_of(order.amount, draw.randint(20, 70), order.currency)
+        share = share_of(available, draw.randint(20, 70), order.currency)
         fields = {"refund": "yes", "refund_amount": order.money(share), "message": "We refund a part for the delay."}
     else:
         fields = {"refund": "no", "message": "It is on its way; please wait for it."}
@@ -287,7 +287,7 @@ def _answer_deeds(order: PlayedOrder, temper: Temper, draw: random.Random) -> tu
     if "merchant" in temper.writes:
         deeds = (Write("We are looking into where your parcel is."), *deeds)
     if style == "yes" and temper.refund_is_a_fact:
-        deeds = (*deeds, RecordFact("refunded", order.amount))
+        deeds = (*deeds, RecordFact("refunded", available))
     return deeds
 
 
@@ -346,7 +346,7 @@ def _evidence(temper: Temper, case: CaseView, party: str | None, now: datetime, 
 
 def _review(order: PlayedOrder, temper: Temper, case: CaseView, now: datetime, draw: random.Random, moves: int) -> Move | Look:
     if case.answer is None and temper.merchant == "silent" and temper.answers_late and moves < 4:
-        return Move("merchant", now + days_from(draw, 0, 2), None, _answer_deeds(order, temper, draw))
+        return Move("merchant", now + days_from(draw, 0, 2), None, _answer_deeds(order, temper, case.available, draw))
     if case.proposal:
         return _reply_to_proposal(temper, case, now, draw)
     if moves < 5:

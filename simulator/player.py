@@ -91,6 +91,8 @@ class _Run:
     order: PlayedOrder
     temper: Temper
     about: str = ""
+    shares: bool = False
+    """Another case may take the order's money in the meantime."""
     order_id: str = ""
     token: str = ""
     case_id: str = ""
@@ -273,8 +275,10 @@ class Player:
         for fact in run.order.facts():
             if fact.at > now:
                 self._agenda.add(fact.at, _Fact(run, fact))
-        for number, plan in enumerate(reports_of(run.order, self._seed)):
-            own = run if number == 0 else _Run(run.order, run.temper, about=f"{plan.programme}/", order_id=run.order_id)
+        plans = reports_of(run.order, self._seed)
+        run.shares = len(plans) > 1
+        for number, plan in enumerate(plans):
+            own = run if number == 0 else replace(run, about=f"{plan.programme}/")
             self._agenda.add(max(plan.at, now), _Report(own, plan), by=plan.by)
 
     async def _put_merchant(self, merchant: PlayedMerchant, now: datetime) -> None:
@@ -360,7 +364,8 @@ class Player:
         for number, deed in enumerate(move.deeds):
             answer = await self._do(run, deed, await token(run), number)
             if not answer.well:
-                self._surprised(f"{move.party} {deed} on {run.case_id} at {format_moment(now)}: {answer.problem}")
+                if not (run.shares and answer.status in (409, 422)):  # what was planned has been overtaken: look again
+                    self._surprised(f"{move.party} {deed} on {run.case_id} at {format_moment(now)}: {answer.problem}")
                 case = None
                 break
             if isinstance(deed, Act):
