@@ -71,6 +71,7 @@ async def _run(
     )
     mailroom = Mailroom(gateway, MailStore(runtime.database), settings.inbound_authserv)
     await mailroom.mails.create_indexes()
+    runtime.metrics.append(mailroom.metrics)
     server = HttpServer(create_app(gateway, mailroom), listener)
     background = [waiting.listen, server.serve, mailroom.work, mass.work]
     if inbound is not None:

@@ -79,6 +79,9 @@ def test_a_reply_is_a_message_of_its_writer(letters: Correspondence, by: str) ->
     (message,) = letters.thread()
     assert message["text"] == "It never came."
     assert (message["author"]["role"], message["visible_to"]) == ("buyer", ["buyer", "merchant", "platform"])
+    whole = f"/v1/inbox/{message['author']['id'].removeprefix('mail:')}/content"
+    assert b"> Hello" in letters.world.platform.request("GET", whole).ok()
+    letters.buyer.request("GET", whole).problem(403)
     told = letters.world.mail(letters.shop.contract_email, "message")
     assert "It never came." in told["text"]
     answer = Envelope(letters.shop.contract_email, told["reply_to"], told["message_id"], 1)

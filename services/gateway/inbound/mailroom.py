@@ -6,7 +6,7 @@ platform's team (CP-04). Nothing is ever answered by mail: what two machines sen
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -130,6 +130,10 @@ class Mailroom:
     def _settled(self, mail_id: str) -> None:
         self._unsettled.discard(mail_id)
         self._just_settled.add(mail_id)
+
+    def metrics(self) -> Iterable[tuple[str, str, str, float]]:
+        yield "mails_taken", "counter", "Mails acknowledged by SMTP, repetitions included", self.taken
+        yield "mails_unsettled", "gauge", "Mails that are not yet where they belong", self.pending()
 
     async def keep(self, raw: bytes, return_path: str, recipients: Sequence[str]) -> str:
         """Keep a mail; its id. When this returns the mail cannot be lost any more. Raises what store or objects fail with."""
