@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import contextlib
+import socket
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _TIMEOUT_S = 5.0
+_AT_ONCE = 8
 _REPLY_LIMIT = 64 * 1024
 _REFERENCE_LIMIT = 200
 _DETAIL_LIMIT = 300
@@ -96,8 +99,8 @@ class HttpPaymentProvider:
     it is under way, with `Retry-After` in seconds; another 4xx: refused; the rest, a broken answer or none in time: unknown.
     `GET …/refunds/<decision id>` answers in the same words, 404 where it never heard of it. `Date` bears the stack's time.
 
-    One connection a request, in a thread: refunds are rare, and a client library would cost every process of cases more memory
-    than all of them."""
+    One connection a request, in a thread of its own few: refunds are rare, and a client library would cost every process of
+    cases more memory than all of them."""
 
     def __init__(self, url: str, now: Callable[[], datetime], *, timeout_s: float = _TIMEOUT_S) -> None:
         """Raises ValueError for another kind of address."""
@@ -113,6 +116,8 @@ class HttpPaymentProvider:
             self._authorization = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
         self._now = now
         self._timeout_s = timeout_s
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="payments")
+        self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def refund(self, order: PaymentOrder) -> Reply:
         content = orjson.dumps(order.model_dump(mode="json"))
@@ -134,20 +139,25 @@ class HttpPaymentProvider:
         self, method: str, path: str, content: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes] | Unknown:
         """Status, headers and body; Unknown where none came. Raises Unreachable."""
+        await self._free.acquire()
         given = {"Date": format_datetime(self._now(), usegmt=True), **self._authorization, **(headers or {})}
-        asking = asyncio.ensure_future(asyncio.to_thread(self._asked, method, path, content, given))
-        done, _ = await asyncio.wait([asking], timeout=2 * self._timeout_s)  # a server that sends a byte now and then
+        connection = self._kind(self._host, self._port, timeout=self._timeout_s)
+        loop = asyncio.get_running_loop()
+        asking = loop.run_in_executor(self._threads, self._asked, connection, method, path, content, given)
+        asking.add_done_callback(lambda _: self._free.release())
+        # Each read has its limit; a server that sends a byte now and then needs one for all of them.
+        done, _ = await asyncio.wait([asking], timeout=2 * self._timeout_s)
         if not done:
-            return Unknown("no whole answer in time")
+            with contextlib.suppress(OSError, AttributeError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
         try:
-            return asking.result()
+            return await asking
         except (OSError, HTTPException) as broken:
             return Unknown(f"no answer: {type(broken).__name__}: {broken}"[:_DETAIL_LIMIT])
 
     def _asked(
-        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
+        self, connection: HTTPConnection, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        connection = self._kind(self._host, self._port, timeout=self._timeout_s)
         try:
             try:
                 connection.connect()

@@ -269,6 +269,26 @@ async def test_no_whole_answer_is_no_answer(
     await asyncio.gather(*serving)
 
 
+async def test_many_that_get_no_answer_are_each_asked_before_they_are_given_up() -> None:
+    asked: list[bytes] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    provider = HttpPaymentProvider(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", lambda: NOON, timeout_s=0.1)
+    replies = await asyncio.gather(*(provider.refund(order(f"dec_{number}")) for number in range(40)))
+    assert all(isinstance(reply, Unknown) for reply in replies)
+    for _ in range(500):  # the server has its turn when the clients have had theirs
+        if len(asked) == 40:
+            break
+        await asyncio.sleep(0.01)
+    assert asked == [b"POST /refunds HTTP/1.1\r\n"] * 40
+    server.close()
+
+
 def test_the_sandbox_s_book_survives_a_restart(tmp_path: Path) -> None:
     book = PaymentBook(tmp_path)
     book.behave("late")
