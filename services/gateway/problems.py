@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from aiokafka.errors import KafkaTimeoutError
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 
@@ -189,7 +190,8 @@ def as_problem(error: Exception) -> ProblemError:
             return too_large("Send less at once.")
         case HTTPException() if error.status_code < 500:
             return unreadable(str(error.detail))
-    if isinstance(error, TimeoutError) or classify(error) is Remedy.RETRY:
+    # A broker that takes too long stops a service's loop; to a client it is away.
+    if isinstance(error, TimeoutError | KafkaTimeoutError) or classify(error) is Remedy.RETRY:
         log.warning("infrastructure is away: %r", error)
         return unavailable("A part of the platform cannot be reached. Try again in a moment, with the same Idempotency-Key.")
     log.error("a request failed", exc_info=error)
