@@ -109,8 +109,8 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(span: timedelta) -> str:
-    """A span of time as an ISO 8601 duration of days, hours, minutes and seconds: 90 seconds are `PT1M30S`. Less than a second is
-    left out."""
+    """A span of time as an ISO 8601 duration of days, hours, minutes and seconds: 90 seconds are `PT1M30S`. Less than a second
+    is left out."""
     rest = int(span.total_seconds())
     counts = []
     for unit, seconds in (("D", 86_400), ("H", 3_600), ("M", 60), ("S", 1)):

@@ -16,7 +16,9 @@ __all__ = [
 ]
 
 _RECOURSE = UUID("6f1f0c7e-0f5e-5a0c-9a8e-0b6d3c3f2a10").bytes
-ID_PATTERN = re.compile(r"(?P<prefix>ord|cas|rep|evd|fct|msg|dln|lge|ntc|lnk)_(?P<order>[0-9a-f]{32})(?:_(?P<rest>[0-9a-z_]+))?")
+ID_PATTERN = re.compile(
+    r"(?P<prefix>ord|cas|rep|evd|fct|msg|dln|lge|ntc|lnk)_(?P<order>[0-9a-f]{32})(?:_(?P<rest>[0-9a-z_]+))?"
+)
 
 
 def derived(*parts: str) -> str:

@@ -102,6 +102,8 @@ def test_time_in_which_nobody_could_act_is_added_to_a_deadline(world: World) -> 
 
 
 @pytest.mark.rule("NX-08")
-@pytest.mark.parametrize("body", [{}, {"duration": "P0D"}, {"duration": "P91D"}, {"duration": "a while"}, {"duration": "P1D", "x": 1}])
+@pytest.mark.parametrize(
+    "body", [{}, {"duration": "P0D"}, {"duration": "P91D"}, {"duration": "a while"}, {"duration": "P1D", "x": 1}]
+)
 def test_an_outage_has_a_length(world: World, body: Json) -> None:
     assert world.platform.post("/v1/sandbox/outages", body).problem(422)["errors"]

@@ -1,4 +1,4 @@
-"""Mass actions through the public API: insolvency, carrier failure, re-routing and deciding as a group (NX-09, BP-03, BP-25)."""
+"""Mass actions through the public API: insolvency, carrier failure, re-routing, deciding as a group (NX-09, BP-03, BP-25)."""
 
 import json
 import os
