@@ -28,8 +28,8 @@ _WATCH_S = 5.0
 _STUCK_S = 60.0
 _BATCH = 1_000
 _POLL_MS = 1_000
-_MOST_IN_HAND = 2
-"""One batch is written and published while the next one is decoded and decided."""
+_MOST_IN_HAND = 3
+"""One batch is written and published, one is decided meanwhile, and one waits decoded."""
 _COMMIT_S = 0.2
 _PATIENCE_S = 15.0
 

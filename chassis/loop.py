@@ -5,14 +5,14 @@ of the write: records to publish and documents to append. A crash before the com
 mark is not applied again, its remembered effects are made again instead. A new owner that meets a document of another epoch,
 with a mark not below the offset where it itself began, makes the remembered effects first, before anything new.
 
-Batches overlap in what changes nothing: while one is published, the next is read and decided; it is written when the one before
-is through, because its writes forget the effects that the documents remember."""
+Batches overlap in what changes nothing: while one is written and published, the next is read and decided; it is written when
+the one before is through, because its writes forget the effects that the documents remember."""
 
 import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -48,6 +48,8 @@ DISCARD_OF = "recourse-discard-of"
 PARKED = "parked"
 BEHIND = "waits behind a parked record of its key"
 _VERSION = b"0123456789"
+_UNDISTURBED = 100
+"""Records that are decided before the process looks whether something else is to do, some 10 ms."""
 MOST_EFFECTS = 1024 * 1024
 """Bytes of published records from which a document takes no further input in the same write: it remembers them, what was
 appended with them is about twice as much again, and a store refuses documents of 16 MiB."""
@@ -146,21 +148,30 @@ class _Turn:
         self.through = False
         self._epoch = epoch
         self._before = before
+        self._keys: Set[str] = frozenset()
+        self._writing = asyncio.Event()
         self._written = asyncio.Event()
         self._ended = asyncio.Event()
 
-    async def may_read(self) -> None:
-        """Return when the batch before is written: what is left of it are the effects of its writes."""
-        if self._before is not None:
-            await self._before._written.wait()
+    async def may_read(self, keys: Set[str]) -> None:
+        """Return when nothing changes these keys any more but the effects of writes that are done: the batch before is being
+        written and has other keys, or its last word on its keys is written. All batches before that one are through."""
+        self._keys = keys
+        before = self._before
+        if before is not None:
+            await before._writing.wait()
+            if not keys.isdisjoint(before._keys):
+                await before._written.wait()
 
     async def may_write(self) -> bool:
         """Return when the batch before is through, or False: it failed, and going on would commit its offsets."""
         before = self._before
-        if before is None:
-            return True
-        await before._ended.wait()
-        return before.through or before._epoch != self._epoch
+        if before is not None:
+            await before._ended.wait()
+            if not before.through and before._epoch == self._epoch:
+                return False
+        self._writing.set()
+        return True
 
     def written(self) -> None:
         self._written.set()
@@ -168,6 +179,7 @@ class _Turn:
     def ended(self, *, through: bool) -> None:
         self.through = through
         self._before = None
+        self._writing.set()
         self._written.set()
         self._ended.set()
 
@@ -211,7 +223,7 @@ class ProcessingLoop(Generic[S]):
         through = False
         try:
             inbounds, raw_of = await self._decode(batch)
-            await turn.may_read()
+            await turn.may_read({inbound.envelope.key for inbound in inbounds})
             todo = await self._set_aside_parked(inbounds, raw_of, ownership)
             while todo:
                 left = await self._round(todo, raw_of, ownership, turn)
@@ -277,7 +289,9 @@ class ProcessingLoop(Generic[S]):
         inbounds: list[Inbound] = []
         raw_of: dict[tuple[str, int, int], RawRecord] = {}
         dead: list[tuple[str, Record]] = []
-        for raw in batch:
+        for number, raw in enumerate(batch):
+            if number % _UNDISTURBED == _UNDISTURBED - 1:
+                await asyncio.sleep(0)
             headers = dict(raw.headers)
             if self._ignored and headers.get("ce_type", b"").rstrip(_VERSION) in self._ignored:
                 continue
@@ -352,7 +366,9 @@ class ProcessingLoop(Generic[S]):
         batch = [inbound for records in todo.values() for inbound in records]
         context = await retrying(lambda: self.handler.prepare(batch), self._waiting)
         plans: dict[str, _Plan[S]] = {}
-        for key, records in todo.items():
+        for number, (key, records) in enumerate(todo.items()):
+            if number % _UNDISTURBED == _UNDISTURBED - 1:
+                await asyncio.sleep(0)
             collection = self.handler.collection_of(key)
             document = None if collection is None else documents.get((collection, key))
             plans[key] = self._plan_key(key, collection, document, records, context, ownership)

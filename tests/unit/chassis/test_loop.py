@@ -211,6 +211,23 @@ async def test_the_next_batch_is_decided_while_one_is_published_and_written_afte
     assert loop.counters.guards_lost == 0
 
 
+async def test_a_batch_of_other_keys_is_decided_while_one_is_written(loop: Loop, memory: Memory) -> None:
+    write, may_write = memory.write, asyncio.Event()
+
+    async def slow(writes: Sequence[Write]) -> set[int]:
+        memory.log.append("writing")
+        await may_write.wait()
+        return await write(writes)
+
+    memory.write = slow  # type: ignore[method-assign]
+    batches = [asyncio.create_task(loop.process([raw(number, key, "x")], OWNED)) for number, key in enumerate("abc")]
+    await asyncio.sleep(0.01)
+    assert memory.log == ["load", "writing", "load"]
+    may_write.set()
+    assert await asyncio.gather(*batches) == [True] * 3
+    assert [memory.told(key) for key in "abc"] == [[(1, "x")]] * 3
+
+
 async def test_no_batch_takes_effect_after_one_that_failed_until_the_next_assignment(loop: Loop, memory: Memory) -> None:
     publish = memory.publish
 

@@ -22,7 +22,7 @@ RUNS_TO_NOTICE = 1_500
 @pytest.fixture(autouse=True)
 def _no_real_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The loop backs off and waits in steps of the model; what it logs about parked keys is not read."""
-    monkeypatch.setattr(chassis.loop, "asyncio", SimpleNamespace(Event=Event))
+    monkeypatch.setattr(chassis.loop, "asyncio", SimpleNamespace(Event=Event, sleep=pause))
     monkeypatch.setattr(chassis.failures, "asyncio", SimpleNamespace(sleep=pause, CancelledError=asyncio.CancelledError))
     chassis.loop.log.disabled = True
     yield
@@ -127,16 +127,26 @@ def _break_turns(monkeypatch: pytest.MonkeyPatch, **broken: object) -> None:
         monkeypatch.setattr(chassis.loop._Turn, name, method)
 
 
-async def _at_once(self: object) -> None:
+async def _at_once(self: object, keys: object) -> None:
     """Waits for nothing."""
 
 
-async def _always(self: object) -> bool:
+async def _always(self: chassis.loop._Turn) -> bool:
+    self._writing.set()
     return True
 
 
 def test_the_model_notices_a_batch_that_is_decided_before_the_last_one_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     _break_turns(monkeypatch, may_read=_at_once)
+    assert _caught()
+
+
+def test_the_model_notices_a_batch_that_is_decided_while_its_keys_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def blindly(self: chassis.loop._Turn, keys: object) -> None:
+        await may_read(self, frozenset())
+
+    may_read = chassis.loop._Turn.may_read
+    _break_turns(monkeypatch, may_read=blindly)
     assert _caught()
 
 
