@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from chassis.store import Append
 from contracts.base import Message
 from contracts.envelope import Envelope
 from contracts.topics import Topic
 
-__all__ = ["Emission", "Handler", "Inbound", "Recalling", "Step"]
+__all__ = ["Apart", "Emission", "Handler", "Inbound", "Recalling", "Step"]
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
@@ -120,3 +120,12 @@ class Recalling(Protocol[R]):
     def recall(self, state: R, command_id: str, at: datetime) -> tuple[Emission, ...]:
         """The emissions of the step that made a document, from its state, and the id and time of the command."""
         ...
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """A handler that decides keys apart: what its `prepare` finds for a record beside the record's own key is only what its
+    sender was told of before. Its next batch may then be prepared while one of other keys is written; that of any other
+    handler finds all that the batch before has written and appended."""
+
+    apart: Literal[True]

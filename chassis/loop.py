@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import orjson
 
 from chassis.failures import Remedy, classify, retrying
-from chassis.handler import Emission, Handler, Inbound, Recalling, Step
+from chassis.handler import Apart, Emission, Handler, Inbound, Recalling, Step
 from chassis.store import Append, Write
 from contracts.base import format_moment, parse_moment
 from contracts.envelope import Envelope, Record, Unreadable, decode, encode
@@ -148,19 +148,19 @@ class _Turn:
         self.through = False
         self._epoch = epoch
         self._before = before
-        self._keys: Set[str] = frozenset()
+        self._keys: Set[str] | None = None
         self._writing = asyncio.Event()
         self._written = asyncio.Event()
         self._ended = asyncio.Event()
 
-    async def may_read(self, keys: Set[str]) -> None:
-        """Return when nothing changes these keys any more but the effects of writes that are done: the batch before is being
-        written and has other keys, or its last word on its keys is written. All batches before that one are through."""
+    async def may_read(self, keys: Set[str] | None) -> None:
+        """Return when the batch before is written and appended; with `keys`, which are decided apart from others, when it is
+        about to be written and has other keys. All batches before that one are through."""
         self._keys = keys
         before = self._before
         if before is not None:
             await before._writing.wait()
-            if not keys.isdisjoint(before._keys):
+            if keys is None or before._keys is None or not keys.isdisjoint(before._keys):
                 await before._written.wait()
 
     async def may_write(self) -> bool:
@@ -209,6 +209,7 @@ class ProcessingLoop(Generic[S]):
         self._dead_letters = dead_letters_of(handler.service)
         self._recent: list[bool] = []
         self._last: _Turn | None = None
+        self._apart = isinstance(handler, Apart)
         self._ignored = frozenset(f"recourse.{kind}.v".encode() for kind in handler.ignored)
 
     async def process(self, batch: Sequence[RawRecord], ownership: Ownership) -> bool:
@@ -223,7 +224,7 @@ class ProcessingLoop(Generic[S]):
         through = False
         try:
             inbounds, raw_of = await self._decode(batch)
-            await turn.may_read({inbound.envelope.key for inbound in inbounds})
+            await turn.may_read({inbound.envelope.key for inbound in inbounds} if self._apart else None)
             todo = await self._set_aside_parked(inbounds, raw_of, ownership)
             while todo:
                 left = await self._round(todo, raw_of, ownership, turn)
@@ -264,9 +265,6 @@ class ProcessingLoop(Generic[S]):
             todo = {key: todo[key] for key in lost}
             if todo and not self._still_owner(ownership):
                 return None
-        if not any(_goes_on(plan, by_key[key]) for key, plan in done.items()):
-            turn.written()
-
         first: dict[int, tuple[str, int]] = {}
         for records_of_key in by_key.values():
             for inbound in records_of_key:
@@ -275,6 +273,8 @@ class ProcessingLoop(Generic[S]):
         if packed:
             self.counters.appends += len(packed)
             await retrying(lambda: self._store.append(packed), self._waiting)
+        if not any(_goes_on(plan, by_key[key]) for key, plan in done.items()):
+            turn.written()
         records = [record for plan in done.values() for record in plan.records]
         if records:
             self.counters.published += len(records)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append, Database
@@ -45,6 +45,7 @@ class IntakeHandler:
     service: str = "intake"
     topics: tuple[Topic, ...] = READS["intake"]
     gapless: frozenset[str] = frozenset()
+    apart: Literal[True] = True
     ignored: frozenset[str] = frozenset(
         {"case.message-posted", "case.reminder-given", "case.notice-recorded", "command.refused", "command.repeated"}
     )

@@ -99,6 +99,8 @@ class ModelHandler:
         self.world = world
         self.gapless = frozenset({"upstream"}) if world.gapless else frozenset[str]()
         self.ignored = frozenset[str]()
+        if world.apart:
+            self.apart = True
 
     def collection_of(self, key: str) -> str:
         return "documents"
@@ -180,6 +182,7 @@ class World:
         """Owners that lost their partitions do not notice by themselves."""
         self.most_effects = self.rng.choice((MOST_EFFECTS, 1))
         self.most_in_hand = self.rng.choice((1, 2, 3))
+        self.apart = self.rng.random() < 0.7
         self.coming: list[tuple[str, str, str, str, int | None]] = []
         """Inputs that will be written to their topic later in the run."""
         self._make_inputs()

@@ -211,7 +211,15 @@ async def test_the_next_batch_is_decided_while_one_is_published_and_written_afte
     assert loop.counters.guards_lost == 0
 
 
-async def test_a_batch_of_other_keys_is_decided_while_one_is_written(loop: Loop, memory: Memory) -> None:
+class Apart(Diary):
+    apart = True
+
+
+@pytest.mark.parametrize(("diary", "meanwhile"), [(Apart(), ["load"]), (Diary(), [])])
+async def test_a_batch_of_other_keys_is_decided_while_one_is_written(
+    memory: Memory, diary: Diary, meanwhile: list[str]
+) -> None:
+    loop = ProcessingLoop(diary, memory, memory, memory)
     write, may_write = memory.write, asyncio.Event()
 
     async def slow(writes: Sequence[Write]) -> set[int]:
@@ -222,7 +230,7 @@ async def test_a_batch_of_other_keys_is_decided_while_one_is_written(loop: Loop,
     memory.write = slow  # type: ignore[method-assign]
     batches = [asyncio.create_task(loop.process([raw(number, key, "x")], OWNED)) for number, key in enumerate("abc")]
     await asyncio.sleep(0.01)
-    assert memory.log == ["load", "writing", "load"]
+    assert memory.log == ["load", "writing", *meanwhile]
     may_write.set()
     assert await asyncio.gather(*batches) == [True] * 3
     assert [memory.told(key) for key in "abc"] == [[(1, "x")]] * 3
