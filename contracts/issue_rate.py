@@ -37,6 +37,8 @@ class Appeal(Model):
     appeal_id: str
     message: str
     at: Moment
+    cases: tuple[str, ...] = ()
+    """Those of the statement that it is against."""
     outcome: Literal["upheld", "rejected"] | None = None
     answer: str | None = None
     decided_at: Moment | None = None

@@ -53,7 +53,8 @@ class Opening:
 
 
 def opening_of(event: CaseOpened, buyer: str, programmes: Programmes) -> Opening:
-    """The opening that an event tells of. A case of a programme that is not known here (yet) is not for rules to decide."""
+    """The opening that an event tells of. Not for rules to decide is a case of a programme that is not known here (yet), one on
+    an order that is known from its report alone, and one that came by mail, whose sender nobody has proved."""
     try:
         action = programmes.get(event.policy.programme, event.policy.version).actions.get("decide")
     except KeyError:
@@ -67,7 +68,10 @@ def opening_of(event: CaseOpened, buyer: str, programmes: Programmes) -> Opening
         buyer=buyer,
         amount=event.order.amount,
         day=_day(event.at, event.order.timezone),
-        decidable=action is not None and "system" in action.by,
+        decidable=action is not None
+        and "system" in action.by
+        and event.order.origin == "registered"
+        and not event.report.actor.id.startswith("mail:"),
     )
 
 

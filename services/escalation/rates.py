@@ -111,10 +111,10 @@ def _is_end(event: CaseMoved) -> bool:
 def _lines(message: Message) -> list[Append]:
     """What is kept of an event. The day of an order is that of its placing, in UTC."""
     match message:
-        case OrderRegistered(order=order):
+        case OrderRegistered(order=order) if order.origin == "registered":
             line: dict[str, Any] = {"_id": order.order_id, "merchant": order.merchant_id, "day": _day(order.placed_at)}
             return [Append(_ORDERS, line)]
-        case CaseOpened(order=order):
+        case CaseOpened(order=order) if order.origin == "registered":
             line = {
                 "_id": message.case_id,
                 "order": order.order_id,
@@ -127,7 +127,8 @@ def _lines(message: Message) -> list[Append]:
                 "_id": f"{message.case_id}:{message.case_version}",
                 "case": message.case_id,
                 "version": message.case_version,
-                "outcome": message.change.outcome,
+                # What a rule decided counts, but nobody has found a fault.
+                "outcome": message.change.outcome if message.decided_by is None else "settled",
             }
             return [Append(_ENDS, line)]
         case _:
@@ -141,7 +142,7 @@ def _day(placed_at: datetime) -> str:
 def asked_by(inbound: Inbound, findings: RateFindings) -> tuple[Emission, ...]:
     """The question that an event raises: how its merchant stands now. An order alone can only better a share."""
     match inbound.envelope.message:
-        case CaseOpened(order=order):
+        case CaseOpened(order=order) if order.origin == "registered":
             merchant_id: str | None = order.merchant_id
         case CaseMoved(case_id=case_id):
             merchant_id = findings.merchant_of.get(case_id)
@@ -186,8 +187,9 @@ def _notice(after: IssueRate, before: IssueRate, at: datetime) -> tuple[Emission
     """The mail to the merchant about a new status. That it has appealed it knows."""
     if after.status in (before.status, "appealed"):
         return ()
+    restored = before.status in ("sanctioned", "appealed") and after.status == "warning"
     about = {
-        "status": after.status,
+        "status": "ok" if restored else after.status,
         "share": str(share(after.counted, after.orders)),
         "threshold": str(THRESHOLD),
         "statement": after.statement.text if after.statement else "",
@@ -207,7 +209,8 @@ def _appealed(rate: IssueRate, command: AppealIssueRate, at: datetime) -> IssueR
         return _no_appeal("There is no sanction to appeal against.")
     if len(rate.appeals) >= _MOST_APPEALS:
         return _no_appeal(f"This merchant has appealed {_MOST_APPEALS} times; write to the platform's team.")
-    appeal = Appeal(appeal_id=command.appeal_id, message=command.message, at=at)
+    cases = rate.statement.cases if rate.statement else ()
+    appeal = Appeal(appeal_id=command.appeal_id, message=command.message, at=at, cases=cases)
     return rate.model_copy(update={"status": "appealed", "appeals": (*rate.appeals, appeal)})
 
 
@@ -223,10 +226,12 @@ def _decided(rate: IssueRate, command: DecideAppeal, at: datetime) -> IssueRate 
     decided = appeal.model_copy(update={"outcome": command.outcome, "answer": command.message, "decided_at": at})
     appeals = tuple(decided if each is appeal else each for each in rate.appeals)
     changed: dict[str, Any] = {"appeals": appeals}
-    if rate.status == "appealed":
+    if rate.status == "appealed" and all(each.outcome is not None for each in appeals):
         changed["status"] = "sanctioned"
-    if command.outcome == "upheld" and rate.statement is not None:
-        changed |= {"pardoned": tuple(sorted({*rate.pardoned, *rate.statement.cases})), "statement": None}
+    if command.outcome == "upheld":
+        changed["pardoned"] = tuple(sorted({*rate.pardoned, *appeal.cases}))
+        if rate.statement is not None and set(rate.statement.cases) <= set(changed["pardoned"]):
+            changed["statement"] = None
     return rate.model_copy(update=changed)
 
 

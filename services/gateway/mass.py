@@ -88,8 +88,14 @@ class MassActionContent(Model):
         return self
 
     @property
+    def occasion(self) -> str:
+        """What happened to whom, whatever of it is selected: a buyer is told of it once."""
+        chosen = self.selection
+        return orjson.dumps([self.kind, chosen.merchant_id, chosen.carrier]).decode()
+
+    @property
     def event(self) -> str:
-        """What happened, whoever reports it: the same event is told to a buyer once, and an item done for it stays done."""
+        """What is done about what: an item done for it stays done."""
         what = self.model_dump(mode="json", include={"kind", "selection", "decide"})
         return hashlib.sha256(orjson.dumps(what, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
@@ -126,13 +132,16 @@ class MassActions:
     async def create(self, mass_id: str, content: MassActionContent, actor: Actor) -> None:
         """Put the items down, then the action. Made again, it is the same one. Raises 422 for too large a selection."""
         store = MongoStore(self.database)
+        wanted = 0
+        async for page in self._selected(content):
+            wanted += len(page)
+            if wanted > MOST_ITEMS:
+                raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
         finished = await self._finished(content.event)
         total = 0
         async for page in self._selected(content):
             items = [_item(mass_id, content.event, total + n, *place, finished) for n, place in enumerate(page)]
             total += len(items)
-            if total > MOST_ITEMS:
-                raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
             await store.append([Append(MASS_ITEMS, item) for item in items])
         action = {
             "_id": mass_id,
@@ -279,7 +288,9 @@ class MassActions:
         mails = [
             (
                 NOTIFICATIONS_COMMANDS.name,
-                self.commands.record(work.item["order_id"], work.mail, derived(content.event, "mail", work.item["order_id"])),
+                self.commands.record(
+                    work.item["order_id"], work.mail, derived(content.occasion, "mail", work.item["order_id"])
+                ),
             )
             for work in works
             if work.mail is not None
@@ -322,7 +333,7 @@ class MassActions:
         first: dict[str, Document] = {}
         for item in items:
             email = orders[item["order_id"]]["body"]["order"]["buyer"]["email"].strip().casefold()
-            place = hashlib.sha256(f"{content.event}\n{email}".encode()).hexdigest()
+            place = hashlib.sha256(f"{content.occasion}\n{email}".encode()).hexdigest()
             first.setdefault(place, {"_id": place, "place": item["place"]})
         await MongoStore(self.database).append([Append(MASS_TOLD, marker) for marker in first.values()])
         kept = await self.reads.many(MASS_TOLD, first)
@@ -416,4 +427,4 @@ def _result(work: _Work, outcomes: Mapping[str, Document]) -> dict[str, Any] | N
     if outcome["status"] != "refused":
         return {"status": "done"}
     problem = Problem.model_validate(outcome["problem"])
-    return {"status": "failed", "problem": {"type": problem.type, "title": problem.title, "detail": problem.detail}}
+    return {"status": "failed", "problem": {name: value for name, value in problem.model_dump(mode="json").items() if value}}

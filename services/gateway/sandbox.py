@@ -131,6 +131,7 @@ class SandboxControl:
             {"_id": _CLOCK, "generation": kept["generation"], "ready": True},
             {
                 "$set": {
+                    "before": kept["now"],
                     "now": format_moment(later),
                     "generation": kept["generation"] + 1,
                     "ready": False,
@@ -155,7 +156,7 @@ class SandboxControl:
         kept = await self._read()
         if kept["ready"] or not await self._take_over(kept):
             return
-        generation = kept["generation"] + 1
+        generation = kept["generation"] + 2
         claimed = await self._documents.update_one(
             {"_id": _CLOCK, "generation": kept["generation"], "owner": kept["owner"], "ready": False},
             {
@@ -168,8 +169,7 @@ class SandboxControl:
         )
         if not claimed.matched_count:
             return
-        tick = ClockTick(generation=generation, now=parse_moment(kept["now"]), round=0)
-        settling = asyncio.create_task(self._settle(tick, timeout_s))
+        settling = asyncio.create_task(self._move_on(owner, kept, generation, timeout_s))
         try:
             while not (await asyncio.wait([settling], timeout=_RENEW_S))[0]:
                 await self._update(owner, leased_until=self._real_time() + timedelta(seconds=_LEASE_S))
@@ -182,6 +182,15 @@ class SandboxControl:
             await self._update(owner, blocked_by=list(result), leased_until=self._real_time())
         else:
             await self._update(owner, ready=True, blocked_by=[])
+
+    async def _move_on(self, owner: str, kept: Document, generation: int, timeout_s: float) -> tuple[str, ...]:
+        """Let what is on its way arrive at the moment at which it was sent, then move. What is in the way; else nothing."""
+        if (before := kept.get("before")) is not None:
+            stands = ClockTick(generation=generation - 1, now=parse_moment(before), round=0)
+            if blocked := await self._settle(stands, timeout_s):
+                return blocked
+            await self._update(owner, before=None)
+        return await self._settle(ClockTick(generation=generation, now=parse_moment(kept["now"]), round=0), timeout_s)
 
     async def _settle(self, tick: ClockTick, timeout_s: float) -> tuple[str, ...]:
         """What is in the way after `timeout_s` seconds; nothing when all is done."""

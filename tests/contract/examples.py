@@ -254,6 +254,7 @@ rate = issue_rate.IssueRate(
             appeal_id="apl_1",
             message="The parcels were lost.",
             at=AT,
+            cases=(CASE_ID,),
             outcome="upheld",
             answer="The carrier failed.",
             decided_at=DUE,

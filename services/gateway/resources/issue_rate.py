@@ -19,12 +19,13 @@ from services.gateway.commands import Promised
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.documented import documented
 from services.gateway.problems import ProblemError, unavailable
-from services.gateway.requests import AnyRequest, json_body, parsed, preference
+from services.gateway.requests import AnyRequest, Preference, json_body, parsed, preference
 from services.gateway.store import MERCHANTS
 
 __all__ = ["routes"]
 
 _PATH = "/v1/merchants/{merchant_id:str}/issue-rate"
+_WAIT_S = 5.0
 _COUNTS = ("orders", "reported", "counted", "faults")
 
 
@@ -52,12 +53,12 @@ class AppealDecision(Model):
         }
     ),
 )
-async def get_rate(request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]) -> Response[bytes]:
+async def get_rate(gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]) -> Response[bytes]:
     """Reckoned as it is now. For the platform, the partner of the merchant and the merchant itself."""
     principal.require("platform", "partner", "merchant")
     await gateway.merchant(principal, merchant_id)
     try:
-        await _ask(request, gateway, merchant_id, AskIssueRate(merchant_id=merchant_id), str(uuid.uuid4()))
+        await _ask(Preference(_WAIT_S, ""), gateway, merchant_id, AskIssueRate(merchant_id=merchant_id), str(uuid.uuid4()))
     except Promised:
         raise unavailable("The rate is being reckoned. Ask again in a moment.") from None
     return response_of(with_version(200, await _rate(gateway, merchant_id)))
@@ -79,7 +80,7 @@ async def appeal(request: AnyRequest, gateway: TheGateway, principal: Caller, me
         wanted = parsed(AppealRequest, raw)
         appeal_id = f"apl_{derived('appeal', command_id).replace('-', '')[:20]}"
         command = AppealIssueRate(merchant_id=merchant_id, appeal_id=appeal_id, message=wanted.message, actor=principal.actor())
-        await _ask(request, gateway, merchant_id, command, command_id)
+        await _ask(preference(request), gateway, merchant_id, command, command_id)
         shown = await _appeal(gateway, merchant_id, appeal_id)
         return answer(201, shown, Location=f"{_href(merchant_id)}/appeals/{appeal_id}")
 
@@ -125,14 +126,14 @@ async def decide_appeal(
             message=wanted.message,
             actor=principal.actor(),
         )
-        await _ask(request, gateway, merchant_id, command, command_id)
+        await _ask(preference(request), gateway, merchant_id, command, command_id)
         return answer(201, await _appeal(gateway, merchant_id, appeal_id))
 
     return await gateway.once(request, principal, raw, work)
 
 
-async def _ask(request: AnyRequest, gateway: Gateway, merchant_id: str, command: Message, command_id: str) -> None:
-    await gateway.commands.ask(ESCALATION_COMMANDS, merchant_key(merchant_id), command, command_id, preference(request))
+async def _ask(prefer: Preference, gateway: Gateway, merchant_id: str, command: Message, command_id: str) -> None:
+    await gateway.commands.ask(ESCALATION_COMMANDS, merchant_key(merchant_id), command, command_id, prefer)
 
 
 def _href(merchant_id: str) -> str:

@@ -13,7 +13,8 @@ from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
 from services.gateway.lists import before, newest_first
 from services.gateway.mass import MassActionContent
-from services.gateway.problems import ProblemError, wrong_query
+from services.gateway.principals import Principal
+from services.gateway.problems import ProblemError, field_error, wrong_query
 from services.gateway.requests import AnyRequest, json_body, parsed
 from services.gateway.store import MASS_ACTIONS, MASS_ITEMS, Document
 
@@ -50,11 +51,33 @@ async def create(request: AnyRequest, gateway: TheGateway, principal: Caller) ->
 
     async def work(command_id: str) -> Answer:
         content = parsed(MassActionContent, raw)
+        await _require_known(gateway, principal, content)
         mass_id = f"mas_{derived('mass-action', command_id).replace('-', '')[:20]}"
         await gateway.mass.create(mass_id, content, principal.actor())
         return answer(202, await _shown(gateway, mass_id), Location=f"{_PATH}/{mass_id}")
 
     return await gateway.once(request, principal, raw, work)
+
+
+async def _require_known(gateway: Gateway, principal: Principal, content: MassActionContent) -> None:
+    """Raises 422 for a merchant or an action that there is not."""
+    merchant_id = content.selection.merchant_id
+    if merchant_id is not None:
+        try:
+            await gateway.merchant(principal, merchant_id)
+        except ProblemError:
+            raise field_error("/selection/merchant_id", f"There is no merchant {merchant_id}.") from None
+    if content.decide is not None:
+        programmes = gateway.programmes
+        known = {
+            name
+            for programme in programmes.known()
+            for version in programmes.versions(programme)
+            for name, action in version.actions.items()
+            if "platform" in action.by
+        }
+        if content.decide["action"] not in known:
+            raise field_error("/decide/action", f"The platform's actions are {', '.join(sorted(known))}.")
 
 
 @get(
