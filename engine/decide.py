@@ -3,9 +3,10 @@
 Both are pure. The time is the command's. Before a command is decided, every reminder and deadline due by then takes effect
 at its own moment, so that nobody gains by a slow machine. What programmes differ in is their tables, never this code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from contracts.actors import SYSTEM, Actor, Party, Role
@@ -52,6 +53,7 @@ from engine.casefile import (
     CaseFile,
     available_to,
     entries_of_fact,
+    executed_amount,
     executions,
     open_reservations,
     promises_of,
@@ -671,14 +673,44 @@ def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str
     if effects.execute:
         for entry in promised:
             settled = {"settles": entry.entry_id, "confirmed_by": effects.execute}
-            write("executed", entry.amount, entry.executor, entry.decision_id, **settled)
+            left = _left(now, entries)
+            if entry.amount <= left:
+                write("executed", entry.amount, entry.executor, entry.decision_id, **settled)
+            elif effects.execute != "presumed":  # somebody says that it flowed, whatever had flowed before
+                write("executed", entry.amount, entry.executor, entry.decision_id, **settled, flags=("over_refund",))
+            elif left.amount:
+                write("executed", left, entry.executor, entry.decision_id, **settled)
+            else:  # another way has brought all of it: nobody is presumed to have paid again
+                write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
     if effects.flow:
         before = sum((each.amount for each in executions(now.file.ledger) if each.case_id == case_id), _zero(now))
         claimed = now.case.claimed or order.amount
         if claimed > before:
             flags = ("over_refund",) if claimed - before > available_to(now.file, case_id) else ()
             write("executed", claimed - before, effects.flow.executor, confirmed_by="provider", flags=flags)
+            for entry in _recalled(now, entries):
+                write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
     return tuple(entries)
+
+
+def _left(now: Situation, entries: Iterable[LedgerEntry]) -> Money:
+    """What has not flowed yet of what was paid, the new entries included."""
+    paid = now.file.order.amount
+    return Money(amount=max(paid.amount - executed_amount((*now.file.ledger, *entries)), Decimal(0)), currency=paid.currency)
+
+
+def _recalled(now: Situation, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    """Refunds that the platform was to pay and that no longer fit into what is left: what the provider has paid is not paid
+    again. One that was paid in the meantime is told of and flagged."""
+    recalled: list[LedgerEntry] = []
+    left = _left(now, entries).amount
+    for entry in open_reservations((*now.file.ledger, *entries)):
+        if entry.executor == "platform":
+            left -= entry.amount.amount
+            if left < 0:
+                left += entry.amount.amount
+                recalled.append(entry)
+    return recalled
 
 
 def _zero(now: Situation) -> Money:

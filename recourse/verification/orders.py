@@ -151,10 +151,10 @@ def _payments(view: OrderView) -> Iterator[tuple[str, str]]:
 
 
 def _told(payment: Document, executed: Document) -> bool:
-    """Whether the entry that settled a reservation says what became of its payment. What a fact says was paid by hand may still
-    wait for its next attempt, which then will not be made."""
+    """Whether the entry that settled a reservation says what became of its payment. What a fact says was paid by hand, or what
+    the ledger has let go, may still wait for its next attempt, which then will not be made."""
     if executed["kind"] != "executed":
-        return False
+        return payment["state"] in ("due", "recalled", "executed")
     if executed.get("confirmed_by") == "fact":
         return True
     return payment["state"] == "executed" and payment.get("reference") == executed.get("reference")

@@ -152,7 +152,7 @@ class Cashier:
         away = 0
         while payment["partition"] in self._partitions:
             try:
-                reply = await _executed(provider, order, asked_before)
+                reply = await (_looked_up(provider, order) if payment["recalled"] else _executed(provider, order, asked_before))
             except Unreachable as error:
                 # What was asked before it went away stays open; asking again before the next attempt does no harm either.
                 asked_before = True
@@ -182,6 +182,9 @@ class Cashier:
                 at = min(max(reply.at or now, parse_moment(payment["created_at"])), now)
                 paid[payment["_id"]] = (reply.reference, at)
                 records.append((CASES_COMMANDS.name, _confirmation(payment, reply.reference, at, now)))
+            elif isinstance(reply, Refused) and payment["recalled"]:
+                await retrying(lambda payment_id=payment["_id"]: self.store.recall([payment_id]), _waiting)
+                self._known.pop(payment["_id"], None)
             elif reply is not None:
                 await self._postpone(payment, reply, now)
         if records:
@@ -217,6 +220,11 @@ async def _executed(provider: PaymentProvider, order: PaymentOrder, asked_before
             return reply
         told = await provider.lookup(order.decision_id)
     return reply if told is None else told
+
+
+async def _looked_up(provider: PaymentProvider, order: PaymentOrder) -> Reply:
+    """What became of attempts at a refund that is not to be paid any more. Raises Unreachable."""
+    return await provider.lookup(order.decision_id) or Refused("never paid")
 
 
 def _confirmation(payment: Mapping[str, Any], reference: str, at: datetime, now: datetime) -> Record:

@@ -34,6 +34,7 @@ PAYMENTS = "payments"
 _DUE = "due"
 _EXECUTED = "executed"
 _BY_HAND = "by_hand"
+_RECALLED = "recalled"
 
 
 async def create_indexes(database: Database) -> None:
@@ -114,8 +115,8 @@ def payment_due(due: RefundDue, event: CaseEvent, order: Order, partition: int) 
 
 
 class PaymentStore:
-    """Queries and updates of payments. States: `due` → `executed`, with the provider's `reference` and `executed_at`; or
-    `by_hand`, where a fact of the platform said so before."""
+    """Queries and updates of payments. States: `due` → `executed`, with the provider's `reference` and `executed_at`;
+    `by_hand`, where a fact of the platform said so before; `recalled`, where the ledger has let the reservation go."""
 
     def __init__(self, database: Database) -> None:
         self._payments = database[PAYMENTS]
@@ -127,29 +128,40 @@ class PaymentStore:
         return await self._payments.find(query, {"partition": 1, "retry_at": 1}, batch_size=10_000).to_list(None)
 
     async def begin(self, payment_ids: Sequence[str], now: datetime) -> list[dict[str, Any]]:
-        """Write down that these are attempted now; those that are still to pay, with the `tries` made before this one."""
+        """Write down that these are attempted now; those that are still to pay, with the `tries` made before this one. One that
+        is `recalled` was tried, and the ledger has let it go since: it is asked after, and not asked for again."""
         still = {"_id": {"$in": list(payment_ids)}, "state": _DUE}
         found = await self._payments.find(still, batch_size=10_000).to_list(None)
         if not found:
             return []
-        by_hand = await self._paid_by_hand(found)
-        if by_hand:
-            await self._payments.update_many({"_id": {"$in": by_hand}, "state": _DUE}, {"$set": {"state": _BY_HAND}})
-            found = [payment for payment in found if payment["_id"] not in by_hand]
+        told, gone = await self._ended(found)
+        await self._end([payment["_id"] for payment in found if payment["_id"] in told], _BY_HAND)
+        await self.recall([payment["_id"] for payment in found if payment["_id"] in gone - told and not payment["tries"]])
+        found = [
+            {**payment, "recalled": payment["_id"] in gone}
+            for payment in found
+            if payment["_id"] not in told and (payment["tries"] or payment["_id"] not in gone)
+        ]
         await self._payments.update_many(still, {"$set": {"tried_at": format_moment(now)}, "$inc": {"tries": 1}})
         return found
 
-    async def _paid_by_hand(self, payments: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Those whose reservation a fact has settled."""
+    async def recall(self, payment_ids: Sequence[str]) -> None:
+        """Nothing was paid, and nothing is to be paid any more."""
+        await self._end(payment_ids, _RECALLED)
+
+    async def _end(self, payment_ids: Sequence[str], state: str) -> None:
+        if payment_ids:
+            await self._payments.update_many({"_id": {"$in": list(payment_ids)}, "state": _DUE}, {"$set": {"state": state}})
+
+    async def _ended(self, payments: Sequence[Mapping[str, Any]]) -> tuple[frozenset[str], frozenset[str]]:
+        """Decisions whose reservation a fact has settled, and those whose reservation the ledger has let go."""
         orders = list({payment["order"]["order_id"] for payment in payments})
         files = await self._files.find({"_id": {"$in": orders}}, {"body.ledger": 1}, batch_size=10_000).to_list(None)
-        told = {
-            entry["decision_id"]
-            for file in files
-            for entry in file["body"]["ledger"]
-            if entry["kind"] == "executed" and entry["confirmed_by"] == "fact"
-        }
-        return [payment["_id"] for payment in payments if payment["_id"] in told]
+        entries = [entry for file in files for entry in file["body"]["ledger"]]
+        promised = {entry["entry_id"]: entry["decision_id"] for entry in entries if entry["kind"] == "reserved"}
+        told = (each["decision_id"] for each in entries if each["kind"] == "executed" and each["confirmed_by"] == "fact")
+        gone = (promised.get(each["settles"]) for each in entries if each["kind"] == "released")
+        return frozenset(filter(None, told)), frozenset(filter(None, gone))
 
     async def settle(self, paid: Mapping[str, tuple[str, datetime]]) -> None:
         """Mark payments, by id, as executed under the provider's reference at a moment."""

@@ -156,7 +156,7 @@ class SandboxControl:
         kept = await self._read()
         if kept["ready"] or not await self._take_over(kept):
             return
-        generation = kept["generation"] + 2
+        generation = kept["generation"] + 1
         claimed = await self._documents.update_one(
             {"_id": _CLOCK, "generation": kept["generation"], "owner": kept["owner"], "ready": False},
             {
@@ -185,12 +185,12 @@ class SandboxControl:
 
     async def _move_on(self, owner: str, kept: Document, generation: int, timeout_s: float) -> tuple[str, ...]:
         """Let what is on its way arrive at the moment at which it was sent, then move. What is in the way; else nothing."""
-        if (before := kept.get("before")) is not None:
-            stands = ClockTick(generation=generation - 1, now=parse_moment(before), round=0)
-            if blocked := await self._settle(stands, timeout_s):
+        if kept.get("before") is not None:
+            if blocked := await self._settle(_tick(kept | {"generation": generation}), timeout_s):
                 return blocked
-            await self._update(owner, before=None)
-        return await self._settle(ClockTick(generation=generation, now=parse_moment(kept["now"]), round=0), timeout_s)
+            generation += 1
+            await self._update(owner, generation=generation, before=None)
+        return await self._settle(_tick(kept | {"generation": generation, "before": None}), timeout_s)
 
     async def _settle(self, tick: ClockTick, timeout_s: float) -> tuple[str, ...]:
         """What is in the way after `timeout_s` seconds; nothing when all is done."""
@@ -216,7 +216,8 @@ class SandboxControl:
 
 
 def _tick(kept: Document) -> ClockTick:
-    return ClockTick(generation=kept["generation"], now=parse_moment(kept["now"]), round=0)
+    """The time at which everybody is: where a move begins, until what was on its way there has arrived."""
+    return ClockTick(generation=kept["generation"], now=parse_moment(kept.get("before") or kept["now"]), round=0)
 
 
 def _backwards(now: datetime) -> ProblemError:

@@ -265,6 +265,24 @@ def test_an_agent_pays_by_hand_what_the_provider_refuses(
     assert shop.staff.order(order["order_id"])["facts"][0]["flags"] == []
 
 
+@pytest.mark.rule("NX-06", "CP-03")
+def test_a_refund_that_a_claim_has_overtaken_is_not_paid_as_well(world: World, mode: Mode) -> None:
+    shop = world.shop(programmes=["order-issues", "claims"])
+    order = world.order(shop)
+    issue = world.buyer(order).report(order, "damaged")
+    mode("fail")
+    shop.staff.act(issue, "refund")
+    assert ledger(world, order) == ("80.00", "0.00", "0.00")
+    chargeback = {"programme": "claims", "external_id": world.name("cb"), "amount": eur("80.00")}
+    claim = world.platform.report(order, "chargeback", answer_by=format_moment(world.now() + days(9)), **chargeback)
+    shop.staff.act(claim, "accept_claim")
+    assert ledger(world, order) == ("0.00", "80.00", "0.00")
+    mode("ok")
+    world.advance("P1D")
+    assert payments(world, order) == []
+    assert ledger(world, order) == ("0.00", "80.00", "0.00")
+
+
 @pytest.mark.rule("NX-06")
 def test_killed_in_the_midst_of_payments_that_time_out_each_is_paid_once(start_world: Callable[..., World]) -> None:
     """Both processes of cases are killed while the provider has paid and not answered."""

@@ -13,6 +13,7 @@ from engine.casefile import CaseFile, LedgerEntry, balance, open_reservations
 from engine.decide import Refusal, decide, evolve
 from engine.programmes import Programmes
 from tests.unit.cases.reporting import REPORTED, Reported, actor
+from tests.unit.engine.playing import Play
 
 PROGRAMMES = Programmes.shipped()
 
@@ -119,3 +120,38 @@ def test_what_flowed_twice_is_recorded_and_flagged() -> None:
     assert told.change.ledger[0].settles is None
     assert book.sums() == ("0.00", "80.00")
     assert book.confirm() == []
+
+
+@pytest.mark.rule("NX-06", "CP-03")
+def test_what_the_provider_has_paid_on_a_claim_the_platform_does_not_pay_again() -> None:
+    play = Play(paid=40)
+    play.report("damaged", "order-issues")
+    play.act("merchant", "refund")
+    (owed,) = open_reservations(play.file.ledger)  # type: ignore[union-attr]
+    assert (owed.executor, play.money) == ("platform", ("40.00", "0.00", "0.00"))
+    play.report("chargeback", "claims", "partner", answer_by=play.now + timedelta(days=9))
+    play.act("merchant", "accept_claim")
+    assert play.money == ("0.00", "40.00", "0.00")
+    # Paid in the meantime all the same: it is told of and flagged, not left out.
+    play.send(ConfirmExecution(case_id=owed.case_id or "", decision_id=owed.decision_id or "", reference="pay_1", at=play.now))
+    last = play.file.ledger[-1]  # type: ignore[union-attr]
+    assert (last.kind, last.flags, play.money[1]) == ("executed", ("over_refund",), "80.00")
+
+
+@pytest.mark.rule("NX-06", "CP-03")
+@pytest.mark.parametrize(("reacts", "executed", "flags"), [(True, "80.00", ("over_refund",)), (False, "40.00", ())])
+def test_nobody_is_presumed_to_have_paid_what_a_claim_has_brought(reacts: bool, executed: str, flags: tuple[str, ...]) -> None:
+    play = Play(paid=40)
+    case_id = play.report()
+    play.act("merchant", "answer", refund="yes", message="Yes.")
+    play.report("chargeback", "claims", "partner", answer_by=play.now + timedelta(days=9))
+    play.act("merchant", "accept_claim")
+    assert play.file is not None
+    case = play.file.cases[case_id]
+    if reacts:
+        play.act("buyer", "react", case=case_id, reaction="received")
+    else:
+        play.wake(case.deadlines[0], case)
+    assert play.file.cases[case_id].state == "resolved"
+    assert play.money[:2] == ("0.00", executed)
+    assert play.file.ledger[-1].flags == flags
