@@ -23,7 +23,7 @@ from contracts.cases import (
     TakeAction,
 )
 from contracts.ids import child_id
-from engine.casefile import CLOSED, Case, CaseFile, balance, open_reservations
+from engine.casefile import CLOSED, Case, CaseFile, available_to, balance, open_reservations
 from engine.decide import Command, Refusal, at_time, decide, evolve
 from engine.programmes import Programme, Programmes
 from engine.protection import standing_with
@@ -302,6 +302,10 @@ class Walk(RuleBasedStateMachine):
         command = self.action(case.case_id, "system", "decide", {"outcome": "refund", "message": "By a rule"})
         assert isinstance(self.send(command), Refusal)
         named = command.model_copy(update={"decided_by": RuleRef(rule_id="rule", version=1)})
+        then = at_time(self.play.file, self.play.now, self.play.programmes)
+        if self.play.order.amount.amount and not available_to(then, case.case_id).amount:
+            assert isinstance(self.send(named), Refusal)
+            return
         assert isinstance(self.send(named), list)
         assert self.play.file.cases[case.case_id].outcome == "decided_refund"
         assert isinstance(self.send(named), Refusal)
