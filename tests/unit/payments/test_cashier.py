@@ -16,6 +16,7 @@ from contracts.ids import child_id, order_id_of
 from contracts.platform import ClockTick
 from services.cases import cashier as module
 from services.cases.cashier import RETRY_AFTER, Cashier
+from services.cases.provider import PaymentOrder
 from tests.unit.payments.in_memory import InMemoryProvider
 
 NOON = datetime(2021, 3, 1, 12, 0, tzinfo=UTC)
@@ -46,15 +47,22 @@ class Shelf:
 
     def __init__(self) -> None:
         self.kept: dict[str, dict[str, Any]] = {}
+        self.let_go: set[str] = set()
+        """Whose reservation no longer stands."""
 
     async def unpaid(self, partitions: Collection[int]) -> list[dict[str, Any]]:
         return [dict(one) for one in self.kept.values() if one["state"] == "due" and one["partition"] in partitions]
 
     async def begin(self, payment_ids: Sequence[str], now: datetime) -> list[dict[str, Any]]:
-        found = [dict(self.kept[one]) for one in payment_ids if self.kept[one]["state"] == "due"]
+        await self.recall([one for one in payment_ids if one in self.let_go and not self.kept[one]["tries"]])
+        found = [{**self.kept[one], "recalled": one in self.let_go} for one in payment_ids if self.kept[one]["state"] == "due"]
         for one in found:
             self.kept[one["_id"]]["tries"] += 1
         return found
+
+    async def recall(self, payment_ids: Sequence[str]) -> None:
+        for one in payment_ids:
+            self.kept[one]["state"] = "recalled"
 
     async def settle(self, paid: Mapping[str, tuple[str, datetime]]) -> None:
         for payment_id, (reference, at) in paid.items():
@@ -167,6 +175,37 @@ async def test_a_time_out_is_looked_up_before_anything_else(world: World) -> Non
         await idle(cashier)
     assert world.provider.asked == [f"refund {one['_id']}", f"lookup {one['_id']}"]
     assert world.confirmed == {one["_id"]: 1}
+
+
+@pytest.mark.rule("NX-06")
+@pytest.mark.parametrize(("mode", "state"), [("fail", "recalled"), ("timeout", "executed")])
+async def test_what_was_let_go_after_a_try_is_asked_after_and_not_for(world: World, mode: str, state: str) -> None:
+    world.provider.mode = mode  # type: ignore[assignment]
+    cashier, one = world.process(), payment()
+    if mode == "timeout":
+        await world.provider.refund(PaymentOrder.model_validate(one["order"]))
+    one["tries"] = 1
+    world.provider.asked.clear()
+    world.shelf.let_go.add(one["_id"])
+    await cashier.own(frozenset({3}))
+    with working(cashier):
+        cashier.offer(world.put(one))
+        await idle(cashier)
+    assert world.provider.asked == [f"lookup {one['_id']}"]
+    assert world.shelf.kept[one["_id"]]["state"] == state
+    assert world.confirmed == ({one["_id"]: 1} if state == "executed" else {})
+
+
+@pytest.mark.rule("NX-06")
+async def test_what_was_let_go_before_any_try_is_not_even_asked_after(world: World) -> None:
+    cashier, one = world.process(), payment()
+    world.shelf.let_go.add(one["_id"])
+    await cashier.own(frozenset({3}))
+    with working(cashier):
+        cashier.offer(world.put(one))
+        await idle(cashier)
+    assert world.provider.asked == []
+    assert world.shelf.kept[one["_id"]]["state"] == "recalled"
 
 
 async def test_a_request_that_was_lost_is_made_again_once_and_then_later(world: World) -> None:
