@@ -21,6 +21,9 @@ _WARM_UP = 40
 _AT_ONCE = 64
 
 
+_ALIKE: dict[str, Any] = {"protected": True, "protection_days": None, "programmes": ("buyer-protection",)}
+
+
 @dataclass(slots=True)
 class _Measured:
     """Seconds until the case was open in the answer, and until it was read on another gateway."""
@@ -37,7 +40,7 @@ async def bench_gateway(sandbox: Sandbox, reports: int, rate: float, seed: int =
     # All protected, all placed within a day: what is measured is reporting.
     day = max(order.placed_at for order in batch.orders) - timedelta(days=1)
     orders = [
-        replace(order, merchant=replace(order.merchant, protected=True, protection_days=None), protection_activated=True)
+        replace(order, merchant=replace(order.merchant, **_ALIKE), protection_activated=True)
         for one in batch.orders
         for order in shifted(replace(batch, orders=[one]), day)[0].orders
     ]
