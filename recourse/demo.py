@@ -1,6 +1,7 @@
 """`recourse demo`: a sandbox, some hundred orders played to their end, and an account of it that a newcomer understands."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from contracts.ids import order_of
 from deploy.local import Choice, StackError
 from deploy.local.stack import to_stderr
 from recourse.failing import failing_clearly
@@ -236,7 +238,10 @@ def _day(moment: str | None) -> str:
 
 
 async def _story(api: Api, sandbox: Sandbox, case_ids: Sequence[str]) -> _Story | None:
-    """The case worth telling: closed, with money, and with the most different things that happened."""
+    """The case worth telling: closed, with money, and with the most different things that happened; on an order of its own,
+    where there is one, so that its money is told whole."""
+    of_order = Counter(order_of(case_id) for case_id in case_ids)
+    case_ids = [case_id for case_id in case_ids if of_order[order_of(case_id)] == 1] or case_ids
     key = sandbox.keys.platform
 
     async def read(path: str, **query: Any) -> Any:
