@@ -18,7 +18,7 @@ from chassis.settings import Settings
 from chassis.store import CommandCounter, Database, MongoStore, connect
 from chassis.telemetry import Health, MetricsSource, serve_telemetry
 
-__all__ = ["Runtime", "end_all", "open_runtime"]
+__all__ = ["Runtime", "beside", "open_runtime"]
 
 log = logging.getLogger(__name__)
 _CANCEL_AGAIN_S = 1.0
@@ -92,7 +92,7 @@ class Runtime:
             if consumer.failed.done():
                 consumer.failed.result()
         finally:
-            ended = await end_all(tasks)
+            ended = await _end_all(tasks)
             await consumer.stop()
         for result in ended:
             if isinstance(result, Exception):
@@ -124,7 +124,18 @@ async def open_runtime(settings: Settings, service: str) -> AsyncIterator[Runtim
         client.close()
 
 
-async def end_all(tasks: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
+async def beside(*works: Callable[[], Awaitable[None]]) -> None:
+    """Run works beside each other until one ends or this is cancelled. Raises the failure of the one that ended."""
+    tasks = [asyncio.create_task(_run(work), name=getattr(work, "__name__", "work")) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await _end_all(tasks)
+
+
+async def _end_all(tasks: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
     """Cancel tasks until each has ended, even while being cancelled; what each failed with.
 
     Once is not enough: before Python 3.12 `asyncio.wait_for` (libraries use it) loses a cancellation that comes together with

@@ -1,8 +1,8 @@
 """The document store: the only module that knows the driver (Motor), with calls that PyMongo's async client shares."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import InsertOne, ReplaceOne, UpdateOne
@@ -11,7 +11,20 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chassis.settings import Settings
 
-__all__ = ["Append", "Collection", "CommandCounter", "Database", "MongoStore", "Write", "connect", "counted"]
+__all__ = [
+    "Append",
+    "Collection",
+    "CommandCounter",
+    "Database",
+    "KnownDocument",
+    "MongoStore",
+    "Write",
+    "connect",
+    "counted",
+    "inserted",
+]
+
+T = TypeVar("T")
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
@@ -58,6 +71,41 @@ async def counted(collection: Collection, wanted: Mapping[str, Any], field: str)
     """How many documents there are by the value of a field."""
     grouped = collection.aggregate([{"$match": wanted}, {"$group": {"_id": f"${field}", "count": {"$sum": 1}}}])
     return {found["_id"]: found["count"] for found in await grouped.to_list(None)}
+
+
+async def inserted(collection: Collection, documents: Sequence[dict[str, Any]]) -> set[int]:
+    """Insert what is not there yet, in one statement; the indexes of the documents whose `_id` exists."""
+    try:
+        await collection.insert_many(documents, ordered=False)
+    except BulkWriteError as failed:
+        return set(_duplicates(failed))
+    return set()
+
+
+class KnownDocument(Generic[T]):
+    """A document of the processing loop that is needed again and again and seldom changes."""
+
+    def __init__(
+        self, database: Database, collection: str, document_id: str, parse: Callable[[dict[str, Any]], T], missing: T
+    ) -> None:
+        """`parse` makes of its body what is needed; `missing` stands for that until it exists."""
+        self._database = database
+        self._name = collection
+        self._wanted = {"_id": document_id}
+        self._parse = parse
+        self._known = (0, missing)
+
+    async def read(self) -> T:
+        """As it is now. One query, and another one when it has changed."""
+        version, content = self._known
+        collection = self._database[self._name]
+        stored = await collection.find_one(self._wanted, {"v": 1})
+        if stored is not None and stored["v"] != version:
+            found = await collection.find_one(self._wanted, {"v": 1, "body": 1})
+            if found is not None:
+                content = self._parse(found["body"])
+                self._known = (found["v"], content)
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +193,7 @@ class MongoStore:
         for append in appends:
             by_collection.setdefault(append.collection, []).append(append.document)
         for collection, documents in by_collection.items():
-            try:
-                await self._collection(collection).insert_many(documents, ordered=False)
-            except BulkWriteError as failed:
-                _duplicates(failed)
+            await inserted(self._collection(collection), documents)
 
 
 def _operation(write: Write) -> _Operation:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from contracts.actors import Actor
 from contracts.base import Message, Model
-from contracts.ids import derived
+from contracts.ids import made_id
 from contracts.texts import Code, Email, Locale, Name
 
 __all__ = [
@@ -187,7 +187,7 @@ class Desk(Model):
 
 def desk_item_id(name: DeskList, command_id: str) -> str:
     """The id of the item that a command makes: the same command makes the same item."""
-    return f"{_KEPT[name][2]}_{derived('desk', name, command_id).replace('-', '')[:20]}"
+    return made_id(_KEPT[name][2], "desk", name, command_id)
 
 
 class ChangeDesk(Message, kind="merchant.change-desk"):

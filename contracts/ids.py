@@ -9,6 +9,7 @@ __all__ = [
     "case_id_of",
     "child_id",
     "derived",
+    "made_id",
     "merchant_key",
     "order_id_of",
     "order_of",
@@ -33,6 +34,11 @@ def _uuid5_digits(parts: tuple[str, ...]) -> str:
     digits[6] = digits[6] & 0x0F | 0x50
     digits[8] = digits[8] & 0x3F | 0x80
     return digits.hex()
+
+
+def made_id(prefix: str, *cause: str) -> str:
+    """`drl_<hash of cause>`: an id of its own that a repeated cause finds again."""
+    return f"{prefix}_{_uuid5_digits(cause)[:20]}"
 
 
 def order_id_of(merchant_id: str, order_number: str) -> str:

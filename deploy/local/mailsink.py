@@ -14,15 +14,14 @@ import re
 import signal
 import sqlite3
 import sys
-import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -32,13 +31,13 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from aiosmtplib import SMTP as SmtpClient
 from aiosmtplib import SMTPException, SMTPResponseException
 
+from deploy.local.stand_in import HOST, Book, JsonHandler, Refused, Told, serve_json, text_of
+
 __all__ = ["Mailbox", "Mailsink", "links_of", "main", "serve_http"]
 
-HOST = "127.0.0.1"
 NAME = "mailsink.recourse.localhost"
 _HAND_ON_S = 60.0
 _MAIL_LIMIT = 32 * 1024 * 1024
-_BODY_LIMIT = 64 * 1024
 _PAGE = 200
 _MOST = 1_000
 
@@ -91,11 +90,6 @@ def links_of(html: str) -> list[dict[str, str]]:
     return reader.found
 
 
-def _text(moment: datetime) -> str:
-    moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-
-
 _HEADERS = re.compile(
     rb"^(message-id|date|x-recourse-(?:kind|order|case|sent-at)):[ \t]*(?:\r?\n[ \t]+)?([^\r\n]*)", re.IGNORECASE | re.MULTILINE
 )
@@ -112,7 +106,7 @@ def _sent_at(head: Mapping[str, str], arrived_at: str) -> str:
     if "x-recourse-sent-at" in head:
         return head["x-recourse-sent-at"]
     with contextlib.suppress(TypeError, ValueError):
-        return _text(parsedate_to_datetime(head.get("date", "")))
+        return text_of(parsedate_to_datetime(head.get("date", "")))
     return arrived_at
 
 
@@ -127,22 +121,12 @@ def _id_number(text: str) -> int:
     return int(match[1])
 
 
-class Mailbox:
-    """What arrived, in one SQLite file. One writing connection, on the event loop; readers open their own."""
+class Mailbox(Book):
+    """What arrived. Written on the event loop."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "mails.sqlite3"
-        self._writing = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        self._lock = threading.Lock()
-        # NORMAL: a commit survives the death of this process; only a power cut could take back the last ones.
-        self._writing.execute("PRAGMA journal_mode=WAL")
-        self._writing.execute("PRAGMA synchronous=NORMAL")
-        self._writing.executescript(_SCHEMA)
+        super().__init__(folder / "mails.sqlite3", _SCHEMA)
         self._refused = {name.casefold() for (name,) in self._writing.execute("SELECT recipient FROM bounces")}
-
-    def close(self) -> None:
-        self._writing.close()
 
     def keep(self, rows: list[Row]) -> None:
         """Write mails in one transaction. Raises sqlite3.Error; then none of them is kept."""
@@ -160,7 +144,7 @@ class Mailbox:
         if address.casefold() not in self._refused:
             return False
         with self._transaction() as connection:
-            connection.execute("INSERT INTO refusals VALUES (?, ?)", (_text(datetime.now(UTC)), address))
+            connection.execute("INSERT INTO refusals VALUES (?, ?)", (text_of(datetime.now(UTC)), address))
         return True
 
     def mails(
@@ -191,26 +175,6 @@ class Mailbox:
             (duplicates,) = connection.execute("SELECT coalesce(sum(duplicates), 0) FROM mails WHERE duplicates > 0").fetchone()
             (refused,) = connection.execute("SELECT count(*) FROM refusals").fetchone()
         return {"mails": sum(by_kind.values()), "duplicates": duplicates, "refused": refused, "by_kind": by_kind}
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._writing.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writing
-                self._writing.execute("COMMIT")
-            except BaseException:
-                if self._writing.in_transaction:
-                    self._writing.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path)
-        try:
-            yield connection
-        finally:
-            connection.close()
 
 
 def _item(row: tuple[int, str, str, str | None, str | None, str, int, bytes]) -> dict[str, Any]:
@@ -281,7 +245,7 @@ class Mailsink:
         if not isinstance(content, bytes):
             return "554 5.6.0 no content"
         head = _headers(content)
-        arrived_at = _text(datetime.now(UTC))
+        arrived_at = text_of(datetime.now(UTC))
         message_id = head.get("message-id") or f"<{zlib.crc32(content):08x}.{arrived_at}@{NAME}>"
         kind, order_id, case_id = (
             head.get("x-recourse-kind", "other"),
@@ -346,95 +310,46 @@ class Mailsink:
                 done.set_result(None)
 
 
-class _Refused(Exception):
-    """A request that cannot be answered; says the status and why."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-
-
-class _Http(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body leave in one segment
-    disable_nagle_algorithm = True
-    timeout = 60
+class _Http(JsonHandler):
     mailbox: Mailbox
 
-    def do_GET(self) -> None:
-        self._answered(self._get)
-
-    def do_POST(self) -> None:
-        self._answered(self._post)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not worth a line."""
-
-    def _get(self) -> tuple[int, dict[str, Any]]:
+    def _get(self) -> Told:
         place = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(place.query).items()}
         match place.path:
             case "/health":
-                return 200, {"status": "ok"}
+                return 200, {"status": "ok"}, {}
             case "/stats":
-                return 200, self.mailbox.stats()
+                return 200, self.mailbox.stats(), {}
             case "/mails":
                 try:
                     after = _id_number(query.get("after", "0"))
                     limit = int(query.get("limit", _PAGE))
                 except ValueError as wrong:
-                    raise _Refused(422, str(wrong)) from None
+                    raise Refused(422, str(wrong)) from None
                 if not 1 <= limit <= _MOST:
-                    raise _Refused(422, f"limit is 1 to {_MOST}")
+                    raise Refused(422, f"limit is 1 to {_MOST}")
                 narrowed = {name: query.get(name) for name in ("to", "kind", "order_id", "case_id")}
-                return 200, self.mailbox.mails(**narrowed, after=after, limit=limit)
-        raise _Refused(404, "there are /mails, /stats, /bounces and /health")
+                return 200, self.mailbox.mails(**narrowed, after=after, limit=limit), {}
+        raise Refused(404, "there are /mails, /stats, /bounces and /health")
 
-    def _post(self) -> tuple[int, dict[str, Any]]:
-        length = int(self.headers.get("Content-Length") or 0)
-        if not 0 <= length <= _BODY_LIMIT:
-            self.close_connection = True
-            raise _Refused(413, "the body is too long")
-        body = self.rfile.read(length)
+    def _post(self) -> Told:
+        body = self._body()
         if urlsplit(self.path).path != "/bounces":
-            raise _Refused(404, "there are /mails, /stats, /bounces and /health")
+            raise Refused(404, "there are /mails, /stats, /bounces and /health")
         try:
             address = json.loads(body)["email"]
         except (ValueError, KeyError, TypeError):
             address = None
         if not isinstance(address, str) or "@" not in address:
-            raise _Refused(422, 'give {"email": "address"}')
+            raise Refused(422, 'give {"email": "address"}')
         self.mailbox.refuse(address)
-        return 200, {"email": address}
-
-    def _answered(self, make: Any) -> None:
-        try:
-            status, body = make()
-        except _Refused as refused:
-            status, body = refused.status, {"detail": str(refused)}
-        payload = json.dumps(body, ensure_ascii=False).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
-
-
-class _HttpServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is its own affair; anything else belongs in the log."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+        return 200, {"email": address}, {}
 
 
 def serve_http(mailbox: Mailbox, port: int) -> ThreadingHTTPServer:
     """Serve `/mails`, `/stats`, `/bounces` and `/health` from threads of their own. Raises OSError for a taken port."""
-    server = _HttpServer((HOST, port), type("Http", (_Http,), {"mailbox": mailbox}))
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
-    return server
+    return serve_json(_Http, port, mailbox=mailbox)
 
 
 async def _serve(smtp_port: int, http_port: int, folder: Path, own_domain: str, inbound: Sequence[tuple[str, int]]) -> None:

@@ -6,18 +6,17 @@ taken up again later by the stack's clock; a provider that is away is waited for
 payment is marked: a crash in between sends the same command again, which then changes nothing."""
 
 import asyncio
-import heapq
 import logging
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from chassis.clock import Clock
+from chassis.errands import Errands
 from chassis.failures import back_off, retrying
 from chassis.kafka import KafkaPublisher
-from chassis.service import end_all
+from chassis.service import beside
 from contracts.base import parse_moment
 from contracts.cases import ConfirmExecution
 from contracts.envelope import Envelope, Record, encode
@@ -65,81 +64,48 @@ class Cashier:
     counters: _Counters = field(default_factory=_Counters)
     away: str = ""
     """Why the provider cannot be reached, if so."""
-    _partitions: frozenset[int] = frozenset()
-    _known: dict[str, int] = field(default_factory=dict)
-    _ids: deque[str] = field(default_factory=deque)
-    _later: list[tuple[datetime, str, int]] = field(default_factory=list)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _errands: Errands = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._errands = Errands(self.clock)
 
     # What the loop tells
 
     def offer(self, payments: Iterable[Mapping[str, Any]]) -> None:
         """Pay these; one that is in hand already is not taken twice."""
-        for payment in payments:
-            self._take(payment["_id"], payment["partition"])
+        if self.provider is not None:
+            for payment in payments:
+                self._errands.take(payment["_id"], payment["partition"])
 
     async def own(self, partitions: frozenset[int]) -> None:
         """Pay for these partitions from now on: forget the queue of others, take up what is unpaid of these."""
-        self._partitions = partitions
-        self._known = {payment_id: number for payment_id, number in self._known.items() if number in partitions}
-        self._ids = deque(payment_id for payment_id in self._ids if payment_id in self._known)
-        self._later = []
-        if self.provider is None or not partitions:
-            return
-        for payment in await retrying(lambda: self.store.unpaid(partitions), _waiting):
-            if "retry_at" in payment:
-                heapq.heappush(self._later, (parse_moment(payment["retry_at"]), payment["_id"], payment["partition"]))
-            else:
-                self._take(payment["_id"], payment["partition"])
+        self._errands.own(partitions)
+        if self.provider is not None and partitions:
+            self._errands.take_up(await retrying(lambda: self.store.unpaid(partitions), _waiting))
 
     def due(self) -> int:
         """Payments that are to be made now: queued, in flight, or paid and not yet told. One that waits for a later attempt is
         not counted until its moment comes."""
-        now = self.clock.now() if self._later else None
-        return len(self._known) + sum(retry_at <= now for retry_at, _, _ in self._later if now is not None)
+        return self._errands.due()
 
     def waiting(self) -> int:
         """Payments that wait for a later attempt."""
-        return len(self._later)
-
-    def _take(self, payment_id: str, partition: int) -> None:
-        if self.provider is not None and payment_id not in self._known:
-            self._known[payment_id] = partition
-            self._ids.append(payment_id)
-            self._wake.set()
+        return self._errands.waiting()
 
     # The work
 
     async def work(self) -> None:
         """Pay, confirm, and retry. Raises the first failure of any."""
-        works = (self._retry, *(self._pay for _ in range(_HANDS)))
-        tasks = [asyncio.create_task(work(), name=work.__name__) for work in works]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            await end_all(tasks)
-
-    async def _retry(self) -> None:
-        """Take up what is to be tried again when its moment comes."""
-        while True:
-            while self._later and self._later[0][0] <= self.clock.now():
-                _, payment_id, partition = heapq.heappop(self._later)
-                self._take(payment_id, partition)
-            await self.clock.moved(5.0)
+        await beside(self._errands.retry, *[self._pay] * _HANDS)
 
     async def _pay(self) -> None:
         while True:
-            while not self._ids:
-                self._wake.clear()
-                await self._wake.wait()
-            ids = [self._ids.popleft() for _ in range(min(_LOADED, len(self._ids)))]
+            ids = await self._errands.some(_LOADED)
             payments = await retrying(lambda ids=ids: self.store.begin(ids, self.clock.now()), _waiting)
             still = {payment["_id"] for payment in payments}
             for payment_id in ids:
                 if payment_id not in still:
-                    self._known.pop(payment_id, None)
+                    self._errands.done(payment_id)
             if self.provider is not None and payments:
                 provider = self.provider
                 replies = await asyncio.gather(*(self._attempt(provider, payment) for payment in payments))
@@ -150,7 +116,7 @@ class Cashier:
         order = PaymentOrder.model_validate(payment["order"])
         asked_before = payment["tries"] > 0
         away = 0
-        while payment["partition"] in self._partitions:
+        while self._errands.owns(payment["partition"]):
             try:
                 reply = await (_looked_up(provider, order) if payment["recalled"] else _executed(provider, order, asked_before))
             except Unreachable as error:
@@ -162,7 +128,7 @@ class Cashier:
                 continue
             self.away = ""
             return reply
-        self._known.pop(payment["_id"], None)
+        self._errands.done(payment["_id"])
         return None
 
     def _unreachable(self, error: Unreachable) -> None:
@@ -184,14 +150,14 @@ class Cashier:
                 records.append((CASES_COMMANDS.name, _confirmation(payment, reply.reference, at, now)))
             elif isinstance(reply, Refused) and payment["recalled"]:
                 await retrying(lambda payment_id=payment["_id"]: self.store.recall([payment_id]), _waiting)
-                self._known.pop(payment["_id"], None)
+                self._errands.done(payment["_id"])
             elif reply is not None:
                 await self._postpone(payment, reply, now)
         if records:
             await self.publisher.publish(records)
             await retrying(lambda: self.store.settle(paid), _waiting)
         for payment_id in paid:
-            self._known.pop(payment_id, None)
+            self._errands.done(payment_id)
         self.counters.executed += len(paid)
 
     async def _postpone(self, payment: Mapping[str, Any], reply: Refused | Unknown, now: datetime) -> None:
@@ -203,8 +169,7 @@ class Cashier:
         wanted = reply.after if isinstance(reply, Unknown) else None
         retry_at = now + (wanted or RETRY_AFTER[min(payment["tries"], len(RETRY_AFTER) - 1)])
         await retrying(lambda: self.store.postpone(payment["_id"], retry_at, reply.detail), _waiting)
-        heapq.heappush(self._later, (retry_at, payment["_id"], payment["partition"]))
-        self._known.pop(payment["_id"], None)
+        self._errands.put_off(payment["_id"], payment["partition"], retry_at)
 
 
 async def _executed(provider: PaymentProvider, order: PaymentOrder, asked_before: bool) -> Reply:

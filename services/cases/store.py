@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo import UpdateOne
 
-from chassis.store import Append, Database
+from chassis.store import Append, Database, MongoStore
 from contracts.base import format_moment
 from contracts.cases import CaseEvent, MessageDraft, RefundDue, Seal
 from contracts.orders import Order
@@ -119,6 +119,7 @@ class PaymentStore:
     `by_hand`, where a fact of the platform said so before; `recalled`, where the ledger has let the reservation go."""
 
     def __init__(self, database: Database) -> None:
+        self._store = MongoStore(database)
         self._payments = database[PAYMENTS]
         self._files = database[FILES]
 
@@ -165,7 +166,8 @@ class PaymentStore:
 
     async def settle(self, paid: Mapping[str, tuple[str, datetime]]) -> None:
         """Mark payments, by id, as executed under the provider's reference at a moment."""
-        await self._payments.bulk_write(
+        await self._store.bulk(
+            PAYMENTS,
             [
                 UpdateOne(
                     {"_id": payment_id},
@@ -176,7 +178,6 @@ class PaymentStore:
                 )
                 for payment_id, (reference, at) in paid.items()
             ],
-            ordered=False,
         )
 
     async def postpone(self, payment_id: str, retry_at: datetime, reply: str) -> None:

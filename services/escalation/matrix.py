@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chassis.handler import Emission, Inbound
-from chassis.store import Database
+from chassis.store import Database, KnownDocument
 from contracts.actors import Actor
 from contracts.base import Message
 from contracts.cases import CaseOpened, RuleRef, TakeAction
@@ -14,9 +14,10 @@ from contracts.problems import Problem
 from contracts.topics import CASES_COMMANDS, ESCALATION_EVENTS
 from engine.matrix import HISTORY, BackTest, asks_history, in_force, matched, opening_of
 from engine.programmes import Programmes
+from services.escalation.answers import refusing
 from services.escalation.caps import Caps
 from services.escalation.openings import Openings, buyer_of
-from services.escalation.rules import RuleTable, misfits, refusing
+from services.escalation.rules import RuleTable, misfits
 from services.escalation.store import TABLES
 
 __all__ = ["Findings", "Matrix", "Trial", "decision_of", "told_of_trial"]
@@ -61,11 +62,9 @@ class Matrix:
         """`secret` keys the digests of buyers: with another one their earlier cases are not found again."""
         self.openings = Openings(database)
         self.caps = Caps(database)
-        self._tables = database[TABLES]
+        self._rules = KnownDocument(database, TABLES, RULES_KEY, RuleTable.model_validate, RuleTable())
         self._programmes = programmes
         self._secret = secret
-        self._known = (0, RuleTable())
-        """The table as it was last read, with its document's version."""
 
     async def create_indexes(self) -> None:
         await self.openings.create_indexes()
@@ -78,22 +77,11 @@ class Matrix:
         trials = [inbound for inbound in batch if isinstance(inbound.envelope.message, RunBackTest)]
         if not opened and not trials:
             return Findings()
-        table = await self._table()
+        table = await self._rules.read()
         return Findings(
             refunds=await self._refunds(opened, table) if opened else {},
             trials={inbound.envelope.id: await self._try(inbound.envelope.message, table) for inbound in trials},
         )
-
-    async def _table(self) -> RuleTable:
-        """The rules. One query, and another one when they have changed."""
-        version, table = self._known
-        stored = await self._tables.find_one({"_id": RULES_KEY}, {"v": 1})
-        if stored is not None and stored["v"] != version:
-            found = await self._tables.find_one({"_id": RULES_KEY}, {"v": 1, "body": 1})
-            assert found is not None  # it is never deleted
-            table = RuleTable.model_validate(found["body"])
-            self._known = (found["v"], table)
-        return table
 
     async def _refunds(self, opened: Sequence[CaseOpened], table: RuleTable) -> dict[str, DecisionRule]:
         openings = [opening_of(event, buyer_of(self._secret, event.order.buyer.email), self._programmes) for event in opened]

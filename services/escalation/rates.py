@@ -12,10 +12,11 @@ from contracts.cases import CaseMoved, CaseOpened
 from contracts.ids import merchant_key
 from contracts.issue_rate import Appeal, AppealIssueRate, AskIssueRate, DecideAppeal, IssueRate, IssueRateChanged
 from contracts.notices import TellMerchant
-from contracts.orders import CommandRefused, CommandRepeated, OrderRegistered
+from contracts.orders import OrderRegistered
 from contracts.problems import Problem
 from contracts.topics import ESCALATION_COMMANDS, ESCALATION_EVENTS, NOTIFICATIONS_COMMANDS
 from engine.issue_rate import THRESHOLD, Issue, Window, first_day, reckoned, share
+from services.escalation.answers import refusing, repeating
 
 __all__ = ["RATES", "RateFindings", "Rates", "asked_by", "follow_rate"]
 
@@ -58,12 +59,13 @@ class Rates:
         messages = [inbound.envelope.message for inbound in batch]
         ended = {message.case_id for message in messages if isinstance(message, CaseMoved) and _is_end(message)}
         selling = {message.order.merchant_id for message in messages if isinstance(message, OrderRegistered)}
+        asked_at = {
+            message.merchant_id: inbound.envelope.time
+            for inbound in batch
+            if isinstance(message := inbound.envelope.message, _OF_RATES)
+        }
         return RateFindings(
-            windows={
-                message.merchant_id: await self._window(message.merchant_id, inbound.envelope.time)
-                for inbound in batch
-                if isinstance(message := inbound.envelope.message, _OF_RATES)
-            },
+            windows={merchant_id: await self._window(merchant_id, at) for merchant_id, at in asked_at.items()},
             merchant_of=await self._merchants_of(ended) if ended else {},
             watched=await self._watched(selling) if selling else frozenset(),
         )
@@ -170,13 +172,12 @@ def follow_rate(
     elif isinstance(command, DecideAppeal):
         after = _decided(before, command, envelope.time)
     if isinstance(after, Problem):
-        return Step(known, (_answer(inbound, CommandRefused(problem=after)),))
+        return Step(known, (refusing(inbound, after),))
     if after is None:
-        return Step(known, (_answer(inbound, CommandRepeated(href=f"{_href(command)}/appeals/{_appeal_of(command)}")),))
+        return Step(known, (repeating(inbound, f"{_href(command)}/appeals/{_appeal_of(command)}"),))
     after = reckoned(after, command.merchant_id, findings.windows[command.merchant_id], envelope.time)
     if _same(after, before) or (not asked and after.status == before.status):
-        repeated = CommandRepeated(href=_href(command))
-        return Step(known, (_answer(inbound, repeated),) if asked else ())
+        return Step(known, (repeating(inbound, _href(command)),) if asked else ())
     after = after.model_copy(update={"version": before.version + 1})
     event = IssueRateChanged(rate=after, before=before.status)
     told = Emission(ESCALATION_EVENTS, event, envelope.time, command_id=envelope.id if asked else None, settles=asked)
@@ -245,8 +246,3 @@ def _href(command: AskIssueRate | AppealIssueRate | DecideAppeal) -> str:
 
 def _appeal_of(command: AskIssueRate | AppealIssueRate | DecideAppeal) -> str:
     return "" if isinstance(command, AskIssueRate) else command.appeal_id
-
-
-def _answer(inbound: Inbound, message: Message) -> Emission:
-    envelope = inbound.envelope
-    return Emission(ESCALATION_EVENTS, message, envelope.time, command_id=envelope.id, settles=True, sequenced=False)

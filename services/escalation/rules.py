@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from chassis.handler import Emission, Inbound, Step
-from contracts.base import Message, Model
+from contracts.base import Model
 from contracts.matrix import (
     DecisionRule,
     DecisionRuleChanged,
@@ -12,12 +12,12 @@ from contracts.matrix import (
     WithdrawDecisionRule,
 )
 from contracts.money import Money
-from contracts.orders import CommandRefused, CommandRepeated
 from contracts.problems import FieldError, Problem
 from contracts.topics import ESCALATION_EVENTS
 from engine.programmes import Programmes
+from services.escalation.answers import refusing, repeating
 
-__all__ = ["RuleTable", "change_rule", "misfits", "refusing"]
+__all__ = ["RuleTable", "change_rule", "misfits"]
 
 MOST_RULES = 200
 """Rules that can be in force together: every new case is held against each of them."""
@@ -54,7 +54,7 @@ def change_rule(
     if command.actor.role != "platform":
         return Step(table, (refusing(inbound, Problem.forbidden("Decision rules are the platform's.")),))
     if envelope.id in known.commands:
-        return Step(table, (_answer(inbound, CommandRepeated(href=f"/v1/decision-rules/{command.rule_id}")),))
+        return Step(table, (repeating(inbound, f"/v1/decision-rules/{command.rule_id}"),))
     before = known.latest(command.rule_id)
     new = isinstance(command, PutDecisionRule) and command.new
     if before is None and not new:
@@ -87,16 +87,6 @@ def change_rule(
         return Step(table, (refusing(inbound, _full()),))
     event = DecisionRuleChanged(rule=rule)
     return Step(after, (Emission(ESCALATION_EVENTS, event, envelope.time, command_id=envelope.id, settles=True),))
-
-
-def refusing(inbound: Inbound, problem: Problem) -> Emission:
-    """The answer to a command that changes nothing."""
-    return _answer(inbound, CommandRefused(problem=problem))
-
-
-def _answer(inbound: Inbound, message: Message) -> Emission:
-    envelope = inbound.envelope
-    return Emission(ESCALATION_EVENTS, message, envelope.time, command_id=envelope.id, settles=True, sequenced=False)
 
 
 def _full() -> Problem:

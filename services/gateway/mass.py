@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 MOST_ITEMS = 100_000
 _PAGE = 200
 _READ = 1_000
+"""Orders, or items, that go to or from the store at once."""
 _LEASE_S = 6.0
 _LOOK_S = 1.0
 _OUTCOMES_S = 30.0
@@ -132,17 +133,15 @@ class MassActions:
     async def create(self, mass_id: str, content: MassActionContent, actor: Actor) -> None:
         """Put the items down, then the action. Made again, it is the same one. Raises 422 for too large a selection."""
         store = MongoStore(self.database)
-        wanted = 0
+        places: list[tuple[str, str | None]] = []
         async for page in self._selected(content):
-            wanted += len(page)
-            if wanted > MOST_ITEMS:
+            places += page
+            if len(places) > MOST_ITEMS:
                 raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
         finished = await self._finished(content.event)
-        total = 0
-        async for page in self._selected(content):
-            items = [_item(mass_id, content.event, total + n, *place, finished) for n, place in enumerate(page)]
-            total += len(items)
-            await store.append([Append(MASS_ITEMS, item) for item in items])
+        items = [_item(mass_id, content.event, n, *place, finished) for n, place in enumerate(places)]
+        for begin in range(0, len(items), _READ):
+            await store.append([Append(MASS_ITEMS, item) for item in items[begin : begin + _READ]])
         action = {
             "_id": mass_id,
             "content": content.model_dump(mode="json", by_alias=True),

@@ -131,7 +131,7 @@ class SandboxControl:
             {"_id": _CLOCK, "generation": kept["generation"], "ready": True},
             {
                 "$set": {
-                    "before": kept["now"],
+                    "before": kept["now"] if later > parse_moment(kept["now"]) else None,
                     "now": format_moment(later),
                     "generation": kept["generation"] + 1,
                     "ready": False,

@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo.errors import BulkWriteError
-
-from chassis.store import Collection, Database
+from chassis.store import Collection, Database, inserted
 
 __all__ = [
     "BACK_TESTS",
@@ -60,7 +58,6 @@ BACK_TESTS = "back_tests"
 KEPT_S = 48 * 60 * 60
 """How long outcomes and idempotency keys are kept, in seconds of real time."""
 
-_DUPLICATE_KEY = 11000
 _WITHOUT_EFFECTS = {"effects": 0, "marks": 0}
 
 
@@ -165,7 +162,7 @@ class Inserts:
             while added := self._added:
                 self._added = []
                 try:
-                    there = await self._insert_all([document for document, _ in added])
+                    there = await inserted(self._collection, [document for document, _ in added])
                 except Exception as error:
                     for _, future in added:
                         if not future.done():
@@ -176,14 +173,3 @@ class Inserts:
                         future.set_result(index not in there)
         finally:
             self._inserting = None
-
-    async def _insert_all(self, documents: list[Document]) -> set[int]:
-        """The indexes of those whose `_id` exists. Raises where anything else went wrong with one of them."""
-        try:
-            await self._collection.insert_many(documents, ordered=False)
-        except BulkWriteError as failed:
-            errors = failed.details.get("writeErrors", [])
-            if failed.details.get("writeConcernErrors") or any(error["code"] != _DUPLICATE_KEY for error in errors):
-                raise
-            return {error["index"] for error in errors}
-        return set()

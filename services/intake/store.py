@@ -1,10 +1,9 @@
 """Intake's database: the collections of its documents, and what a batch of orders and reports needs of them."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from pymongo.errors import BulkWriteError
-
-from chassis.store import Database
+from chassis.store import Database, KnownDocument, inserted
 from contracts.cases import Rollout
 from contracts.ids import merchant_key
 from contracts.orders import Merchant
@@ -20,7 +19,6 @@ CLAIMS = "claims"
 """{_id: claim id, order_id}: the order that a claim came in on first (CP-03)."""
 PLATFORM = "platform"
 """The platform's own tables, a document each."""
-_DUPLICATE_KEY = 11000
 _PAGE = 1_000
 """Merchants that are told of a roll-out in one step."""
 
@@ -45,12 +43,7 @@ async def hold_claims(database: Database, wanted: Mapping[str, str]) -> dict[str
     """Which order holds each claim, by claim id, after each of `wanted` has tried to. Who holds one holds it for good."""
     if not wanted:
         return {}
-    documents = [{"_id": claim, "order_id": order_id} for claim, order_id in wanted.items()]
-    try:
-        await database[CLAIMS].insert_many(documents, ordered=False)
-    except BulkWriteError as failed:
-        if any(error["code"] != _DUPLICATE_KEY for error in failed.details.get("writeErrors", ())):
-            raise
+    await inserted(database[CLAIMS], [{"_id": claim, "order_id": order_id} for claim, order_id in wanted.items()])
     found = await database[CLAIMS].find({"_id": {"$in": list(wanted)}}).to_list(None)
     return {document["_id"]: document["order_id"] for document in found}
 
@@ -60,25 +53,15 @@ class Rollouts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known = (0, RolloutTable())
-        self._in_engine_terms: tuple[Rollout, ...] = ()
+        self._kept = KnownDocument(database, PLATFORM, ROLLOUTS_KEY, _with_engine_terms, (RolloutTable(), ()))
 
     async def table(self) -> RolloutTable:
-        """One query, and another one when it has changed."""
-        version, table = self._known
-        stored = await self._database[PLATFORM].find_one({"_id": ROLLOUTS_KEY}, {"v": 1})
-        if stored is not None and stored["v"] != version:
-            found = await self._database[PLATFORM].find_one({"_id": ROLLOUTS_KEY}, {"v": 1, "body": 1})
-            if found is not None:
-                table = RolloutTable.model_validate(found["body"])
-                self._known = (found["v"], table)
-                self._in_engine_terms = table.in_engine_terms()
-        return table
+        """As it is now."""
+        return (await self._kept.read())[0]
 
     async def in_engine_terms(self) -> tuple[Rollout, ...]:
         """All roll-outs as the engine reckons with them."""
-        await self.table()
-        return self._in_engine_terms
+        return (await self._kept.read())[1]
 
     async def page(self, programme: str, after: str) -> MerchantPage:
         """The next merchants that offer a programme, in the order of their ids. One query."""
@@ -87,3 +70,8 @@ class Rollouts:
         documents = await found.limit(_PAGE + 1).to_list(None)
         merchants = tuple(Merchant.model_validate(document["body"]["merchant"]) for document in documents[:_PAGE])
         return MerchantPage(merchants, more=len(documents) > _PAGE)
+
+
+def _with_engine_terms(body: dict[str, Any]) -> tuple[RolloutTable, tuple[Rollout, ...]]:
+    table = RolloutTable.model_validate(body)
+    return table, table.in_engine_terms()

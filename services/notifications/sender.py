@@ -5,9 +5,7 @@ What is to send stands in the store; the queue here only names it. A server that
 event is published before its notice is marked: a crash in between sends the same Message-ID and the same event again."""
 
 import asyncio
-import heapq
 import logging
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,10 +16,10 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from chassis.clock import Clock
+from chassis.errands import Errands
 from chassis.failures import back_off, retrying
 from chassis.kafka import KafkaPublisher
-from chassis.service import end_all
-from contracts.base import parse_moment
+from chassis.service import beside
 from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import child_id, derived
@@ -204,15 +202,14 @@ class Postman:
     counters: _Counters = field(default_factory=_Counters)
     away: str = ""
     """Why the mail server cannot be reached, if so."""
-    _partitions: frozenset[int] = frozenset()
-    _known: dict[str, int] = field(default_factory=dict)
-    _ids: deque[str] = field(default_factory=deque)
+    _errands: Errands = field(init=False)
     _new: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _later: list[tuple[datetime, str, int]] = field(default_factory=list)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _awaited: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Queue[_Ready] = field(default_factory=lambda: asyncio.Queue(maxsize=_LOADED))
     _done: asyncio.Queue[tuple[_Ready, _Reply]] = field(default_factory=asyncio.Queue)
+
+    def __post_init__(self) -> None:
+        self._errands = Errands(self.clock)
 
     # What the loop tells
 
@@ -220,30 +217,20 @@ class Postman:
         """Send these; one that is in hand already is not taken twice. `new` names those that need not be looked up in the
         store before: nobody has sent them."""
         for notice in notices:
-            if self._take(notice["_id"], notice["partition"]) and notice["_id"] in new:
+            if self._errands.take(notice["_id"], notice["partition"]) and notice["_id"] in new:
                 self._new[notice["_id"]] = notice
 
     async def own(self, partitions: frozenset[int]) -> None:
         """Send for these partitions from now on: forget the queue of others, take up what is unsent of these."""
-        self._partitions = partitions
-        for notice_id in self._ids:
-            if self._known[notice_id] not in partitions:
-                del self._known[notice_id]
-        self._ids = deque(notice_id for notice_id in self._ids if notice_id in self._known)
-        self._new = {notice_id: notice for notice_id, notice in self._new.items() if notice_id in self._known}
-        self._later = []
-        unsent = await retrying(lambda: self.store.unsent(partitions), _waiting) if partitions else []
-        for notice in unsent:
-            if "retry_at" in notice:
-                self._wait(parse_moment(notice["retry_at"]), notice["_id"], notice["partition"])
-            else:
-                self._take(notice["_id"], notice["partition"])
+        self._errands.own(partitions)
+        self._new = {notice_id: notice for notice_id, notice in self._new.items() if notice_id in self._errands}
+        if partitions:
+            self._errands.take_up(await retrying(lambda: self.store.unsent(partitions), _waiting))
 
     def unsent(self) -> int:
         """Mails not done: queued, in flight, or accepted and not yet proved. One that waits for a later try is not counted
         until its moment comes."""
-        now = self.clock.now() if self._later else None
-        return len(self._known) + sum(retry_at <= now for retry_at, _, _ in self._later if now is not None)
+        return self._errands.due()
 
     def pending(self) -> int:
         """`unsent`, for somebody who waits until there are none: proofs are then written at once."""
@@ -257,36 +244,15 @@ class Postman:
             log.warning("the mail server cannot be reached, mails wait: %s", error)
         self.away = str(error) or type(error).__name__
 
-    def _take(self, notice_id: str, partition: int) -> bool:
-        if notice_id in self._known:
-            return False
-        self._known[notice_id] = partition
-        self._ids.append(notice_id)
-        self._wake.set()
-        return True
-
-    def _wait(self, until: datetime, notice_id: str, partition: int) -> None:
-        heapq.heappush(self._later, (until, notice_id, partition))
-
     # The work
 
     async def work(self) -> None:
         """Load, send, prove, and retry, each beside the others. Raises the first failure of any."""
-        works = (self._load, self._prove, self._retry, *(self._send for _ in range(self.connections)))
-        tasks = [asyncio.create_task(work(), name=work.__name__) for work in works]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            await end_all(tasks)
+        await beside(self._load, self._prove, self._errands.retry, *[self._send] * self.connections)
 
     async def _load(self) -> None:
         while True:
-            while not self._ids:
-                self._wake.clear()
-                await self._wake.wait()
-            ids = [self._ids.popleft() for _ in range(min(_LOADED, len(self._ids)))]
+            ids = await self._errands.some(_LOADED)
             notices = [self._new.pop(notice_id) for notice_id in ids if notice_id in self._new]
             new = {notice["_id"] for notice in notices}
             if asked := [notice_id for notice_id in ids if notice_id not in new]:
@@ -294,7 +260,7 @@ class Postman:
             still = {notice["_id"] for notice in notices}
             for notice_id in ids:
                 if notice_id not in still:
-                    self._known.pop(notice_id, None)
+                    self._errands.done(notice_id)
             merchant_ids = {notice["merchant_id"] for notice in notices}
             merchants = await retrying(lambda wanted=merchant_ids: self.store.merchants(wanted), _waiting) if notices else {}
             staff = await self._of_desks(notices, merchants)
@@ -332,16 +298,7 @@ class Postman:
 
     def _ask_again(self, notice: Mapping[str, Any]) -> None:
         """The merchant is not known yet: its own partition is behind."""
-        notice_id, partition = notice["_id"], notice["partition"]
-
-        def again() -> None:
-            if partition in self._partitions and notice_id in self._known:
-                self._ids.append(notice_id)
-                self._wake.set()
-            else:
-                self._known.pop(notice_id, None)
-
-        asyncio.get_running_loop().call_later(_UNKNOWN_MERCHANT_S, again)
+        asyncio.get_running_loop().call_later(_UNKNOWN_MERCHANT_S, self._errands.again, notice["_id"])
 
     async def _address(
         self,
@@ -360,7 +317,7 @@ class Postman:
         await retrying(lambda: self.store.address(notices, addressed), _waiting)
         self.offer(addressed)
         for notice in notices:
-            self._known.pop(notice["_id"], None)
+            self._errands.done(notice["_id"])
 
     async def _send(self) -> None:
         """One connection, opened when there is something to send and closed when there has been nothing for a while."""
@@ -377,8 +334,8 @@ class Postman:
                         await connection.close()
                         continue
                 notice = ready.notice
-                if notice["partition"] not in self._partitions:
-                    self._known.pop(notice["_id"], None)  # its new owner has read it from the store
+                if not self._errands.owns(notice["partition"]):
+                    self._errands.done(notice["_id"])  # its new owner has read it from the store
                     continue
                 try:
                     content = self.mailer.write(notice, ready.merchant)
@@ -397,7 +354,7 @@ class Postman:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_GATHER_S):
                     await self._awaited.wait()
-                    while len(self._known) > self._done.qsize() + 1:  # noqa: ASYNC110 - mails end one by one
+                    while len(self._errands) > self._done.qsize() + 1:  # noqa: ASYNC110 - mails end one by one
                         await asyncio.sleep(_GATHER_LOOK_S)
             self._awaited.clear()
             while not self._done.empty():
@@ -422,7 +379,7 @@ class Postman:
         if proofs:
             await retrying(lambda: self.store.settle(proofs), _waiting)
         for notice_id, proof in proofs.items():
-            self._known.pop(notice_id, None)
+            self._errands.done(notice_id)
             if proof["state"] == "sent":
                 self.counters.sent += 1
             else:
@@ -435,16 +392,7 @@ class Postman:
         words = f"{reply.code} {reply.text}"
         await retrying(lambda: self.store.postpone(notice["_id"], retry_at, words), _waiting)
         self.counters.postponed += 1
-        self._wait(retry_at, notice["_id"], notice["partition"])
-        self._known.pop(notice["_id"], None)
-
-    async def _retry(self) -> None:
-        """Take up what was put off when its moment comes."""
-        while True:
-            while self._later and self._later[0][0] <= self.clock.now():
-                _, notice_id, partition = heapq.heappop(self._later)
-                self._take(notice_id, partition)
-            await self.clock.moved(5.0)
+        self._errands.put_off(notice["_id"], notice["partition"], retry_at)
 
 
 class _Connection:

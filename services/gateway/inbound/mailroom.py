@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from chassis.failures import Remedy, back_off, classify, retrying
-from chassis.service import end_all
+from chassis.service import beside
 from contracts.actors import Actor, Party
 from contracts.base import format_moment
 from contracts.capability import Capability
@@ -165,14 +165,7 @@ class Mailroom:
 
     async def work(self) -> None:
         """Take up what is queued, here or left behind by another process."""
-        tasks = [asyncio.create_task(self._look(), name="look")]
-        tasks += [asyncio.create_task(self._hand(), name="hand") for _ in range(_HANDS)]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            await end_all(tasks)
+        await beside(self._look, *[self._hand] * _HANDS)
 
     async def _look(self) -> None:
         """Know what is queued, also by others, so that the sandbox's clock waits for it; wake the hands now and then."""

@@ -7,7 +7,7 @@ from litestar import Response, delete, get, post, put
 from litestar.params import FromPath
 
 from contracts.base import Message
-from contracts.ids import derived
+from contracts.ids import made_id
 from contracts.matrix import (
     RULES_KEY,
     TRIALS_KEY,
@@ -36,11 +36,11 @@ _LONGEST_ID = 100
 
 def _rule_id(command_id: str) -> str:
     """The id of the rule that a command makes: the same command makes the same rule."""
-    return f"drl_{derived('decision-rule', command_id).replace('-', '')[:20]}"
+    return made_id("drl", "decision-rule", command_id)
 
 
 def _trial_id(command_id: str) -> str:
-    return f"bkt_{derived('back-test', command_id).replace('-', '')[:20]}"
+    return made_id("bkt", "back-test", command_id)
 
 
 def _shown(rule: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from pydantic import Field
 
 from contracts.base import Message, Model
-from contracts.ids import derived, merchant_key
+from contracts.ids import made_id, merchant_key
 from contracts.issue_rate import AppealIssueRate, AskIssueRate, DecideAppeal
 from contracts.problems import Problem
 from contracts.topics import ESCALATION_COMMANDS
@@ -78,7 +78,7 @@ async def appeal(request: AnyRequest, gateway: TheGateway, principal: Caller, me
 
     async def work(command_id: str) -> Answer:
         wanted = parsed(AppealRequest, raw)
-        appeal_id = f"apl_{derived('appeal', command_id).replace('-', '')[:20]}"
+        appeal_id = made_id("apl", "appeal", command_id)
         command = AppealIssueRate(merchant_id=merchant_id, appeal_id=appeal_id, message=wanted.message, actor=principal.actor())
         await _ask(preference(request), gateway, merchant_id, command, command_id)
         shown = await _appeal(gateway, merchant_id, appeal_id)

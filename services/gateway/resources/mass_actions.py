@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from contracts.ids import derived
+from contracts.ids import made_id
 from contracts.problems import Problem
 from services.gateway.answers import Answer, answer, listed, response_of
 from services.gateway.context import Caller, Gateway, TheGateway
@@ -52,7 +52,7 @@ async def create(request: AnyRequest, gateway: TheGateway, principal: Caller) ->
     async def work(command_id: str) -> Answer:
         content = parsed(MassActionContent, raw)
         await _require_known(gateway, principal, content)
-        mass_id = f"mas_{derived('mass-action', command_id).replace('-', '')[:20]}"
+        mass_id = made_id("mas", "mass-action", command_id)
         await gateway.mass.create(mass_id, content, principal.actor())
         return answer(202, await _shown(gateway, mass_id), Location=f"{_PATH}/{mass_id}")
 

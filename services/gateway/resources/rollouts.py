@@ -7,7 +7,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from contracts.cases import CaseState, Rollout
-from contracts.ids import derived
+from contracts.ids import made_id
 from contracts.problems import Problem
 from contracts.rollouts import ROLLOUTS_KEY, MakeRollout, OptIn, OptInContent, RolloutContent
 from contracts.topics import INTAKE_COMMANDS
@@ -34,7 +34,7 @@ _MOST_NAMED = 200
 
 def _rollout_id(command_id: str) -> str:
     """The id of the roll-out that a command makes: the same command makes the same one."""
-    return f"rlo_{derived('rollout', command_id).replace('-', '')[:20]}"
+    return made_id("rlo", "rollout", command_id)
 
 
 async def _kept(gateway: Gateway) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, dict[str, str]]]]:

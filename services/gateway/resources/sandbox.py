@@ -13,7 +13,7 @@ from litestar import Response, get, post
 from pydantic import Field, model_validator
 
 from contracts.base import Duration, Model, Moment, format_moment, parse_duration
-from contracts.ids import derived
+from contracts.ids import derived, made_id
 from contracts.problems import Problem
 from contracts.texts import Email
 from services.gateway.answers import Answer, answer, response_of
@@ -180,7 +180,7 @@ async def declare_outage(request: AnyRequest, gateway: TheGateway, principal: Ca
         if not timedelta() < duration <= _LONGEST_OUTAGE:
             raise field_error("/duration", "an outage is longer than nothing and at most P90D")
         until = (await control.state()).now
-        outage_id = f"out_{derived('outage', command_id).replace('-', '')[:20]}"
+        outage_id = made_id("out", "outage", command_id)
         await gateway.outages.record(outage_id, until - duration, until)
         await control.move(lambda now: now, derived("outage-told", command_id))
         return answer(201, {"outage_id": outage_id, "from": format_moment(until - duration), "until": format_moment(until)})
