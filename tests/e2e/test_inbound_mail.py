@@ -335,7 +335,7 @@ def test_each_written_mail_lands_where_it_should(letters: Correspondence, group:
 def test_a_bounce_of_a_notice_is_told_in_its_case(letters: Correspondence) -> None:
     bounce = next(each for each in WRITTEN if each.name == "a bounce for good")
     raw = bounce.make(Envelope(letters.email, "no-reply@recourse.example", letters.mail["message_id"]))
-    for _ in range(2):
+    for _ in range(2):  # at once: faster, now and then, than the proof that the notice was sent
         letters.send(raw, "no-reply@recourse.example", sender="")
     letters.settled()
     history = letters.world.platform.get(f"{letters.path}/history", limit=200)["items"]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from chassis.failures import Remedy, back_off, classify, retrying
 from chassis.service import beside
 from contracts.actors import Actor, Party
-from contracts.base import format_moment
+from contracts.base import format_moment, parse_moment
 from contracts.capability import Capability
 from contracts.cases import PostMessage
 from contracts.evidence import Evidence
@@ -57,11 +57,17 @@ _RENEW_S = 2.0
 _SOON_S = 1.0
 _WAIT_S = 5.0
 _MOST_FAILURES = 6
+_PROVED_WITHIN = timedelta(seconds=30)
+"""How long after a bounce its notice may still become known as sent. A server may send one back before it is."""
 _PER_HOUR = 20
 """Messages that one sender's mails become in one case in an hour: two machines that answer each other end here."""
 _MOST_FILES = 20
 _LONGEST_TEXT = 10_000
 _CUT = " […]"
+
+
+class _NotYetProved(Exception):
+    """A bounce that is faster than the proof of its notice: it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +198,7 @@ class Mailroom:
         try:
             await self._place(mail)
             self._settled(mail_id)
-        except Promised:
+        except (Promised, _NotYetProved):
             await self._later(mail_id, _SOON_S)
         except Exception as error:
             if _is_away(error):
@@ -422,7 +428,11 @@ class Mailroom:
         """A notice that did not reach its party is told to notifications, which says so to its case (NX-08)."""
         proof = await self._proof_of(bounced.notice_id)
         if proof is None:
-            await self._to_team(document, mail, ToTeam("bounce", None, order_of(bounced.notice_id), bounced.detail))
+            order_id = order_of(bounced.notice_id)
+            known = await self._order(order_id) is not None
+            if known and wall_clock() < parse_moment(document["arrived_at"]) + _PROVED_WITHIN:
+                raise _NotYetProved
+            await self._to_team(document, mail, ToTeam("bounce", None, order_id if known else None, bounced.detail))
             return
         data = proof["data"]
         sent = NoticeProof.model_validate(data["notice"])
