@@ -17,6 +17,7 @@ from contracts.cases import (
     Proposal,
     RuleRef,
     StatusLabel,
+    Variant,
 )
 from contracts.ids import child_id
 from contracts.money import Money
@@ -32,10 +33,13 @@ __all__ = [
     "entries_of_fact",
     "executed_amount",
     "executions",
+    "flowing",
+    "is_whole",
     "ledger_of",
     "open_reservations",
     "promises_of",
     "unproved",
+    "variant_of",
 ]
 
 CLOSED: frozenset[str] = frozenset({"resolved", "rejected"})
@@ -137,6 +141,30 @@ def promises_of(file: CaseFile, case_id: str) -> tuple[LedgerEntry, ...]:
     """What a case has promised and may still take back. What the platform is to pay is not among it: its payment provider may
     be at it already."""
     return tuple(entry for entry in open_reservations(file.ledger) if entry.case_id == case_id and entry.executor != "platform")
+
+
+def flowing(ledger: Iterable[LedgerEntry], case_id: str) -> tuple[LedgerEntry, ...]:
+    """What flows to the buyer by a case: what has flowed, then what still stands reserved."""
+    entries = tuple(ledger)
+    return tuple(entry for entry in (*executions(entries), *open_reservations(entries)) if entry.case_id == case_id)
+
+
+def is_whole(file: CaseFile, case_id: str) -> bool:
+    """Whether the refund of a case leaves nothing: what flows by it and what flowed by no case come to all that was paid, less
+    what cases had taken whose money came before. What other cases take later makes this one's refund no greater."""
+    cases = list(dict.fromkeys(entry.case_id for entry in file.ledger if entry.case_id is not None))
+    before = cases[: cases.index(case_id)] if case_id in cases else cases
+    counted = {case_id, None, *before}
+    standing = (*executions(file.ledger), *open_reservations(file.ledger))
+    return sum((each.amount.amount for each in standing if each.case_id in counted), Decimal(0)) >= file.order.amount.amount
+
+
+def variant_of(file: CaseFile, case: Case) -> Variant | None:
+    """Whether the merchant's answer refunds all, a part or nothing, as things are now: a partial one is full once the rest has
+    flowed as well (BP-14, BP-15). None without an answer."""
+    if case.answer is None:
+        return None
+    return "full" if case.answer.variant == "partial" and is_whole(file, case.case_id) else case.answer.variant
 
 
 def balance(paid: Money, ledger: tuple[LedgerEntry, ...]) -> Balance:

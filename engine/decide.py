@@ -635,7 +635,10 @@ def _proposal(now: Situation, row: Transition, values: dict[str, Any], cause: st
 
 
 def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str) -> tuple[LedgerEntry, ...]:
-    """The ledger entries of a row: reverse, release, reserve, execute, flow. Nothing is written about a zero amount."""
+    """The ledger entries of a row: reverse, release, reserve, execute, flow. Nothing is written about a zero amount.
+
+    Money that nobody has to agree to any more names the decision it comes from: what the platform pays, and what ends the
+    case. What a merchant answers and the buyer may still react to is no decision."""
     effects, case_id, order = row.effects, now.case.case_id, now.file.order
     if not (effects.reverse or effects.release or effects.reserve or effects.execute or effects.flow):
         return ()
@@ -667,7 +670,7 @@ def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str
     if effects.reserve:
         amount = _amount(now, effects.reserve.amount, values)
         if amount.amount:
-            decided = effects.reserve.executor == "platform"
+            decided = effects.reserve.executor == "platform" or row.outcome is not None
             decision_id = child_id("dec", order.order_id, cause) if decided else None
             promised = [write("reserved", amount, effects.reserve.executor, decision_id)]
     if effects.execute:
@@ -687,7 +690,8 @@ def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str
         claimed = now.case.claimed or order.amount
         if claimed > before:
             flags = ("over_refund",) if claimed - before > available_to(now.file, case_id) else ()
-            write("executed", claimed - before, effects.flow.executor, confirmed_by="provider", flags=flags)
+            decision_id = child_id("dec", order.order_id, cause)
+            write("executed", claimed - before, effects.flow.executor, decision_id, confirmed_by="provider", flags=flags)
             for entry in _recalled(now, entries):
                 write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
     return tuple(entries)

@@ -10,7 +10,7 @@ from contracts.actors import Role
 from contracts.cases import StatusLabel
 from contracts.money import Money, digits_of
 from engine.calendar import add
-from engine.casefile import Case, CaseFile, available_to
+from engine.casefile import Case, CaseFile, available_to, variant_of
 from engine.programmes import Programme, Transition, When
 
 __all__ = ["GUARDS", "Situation", "fits", "open_rows", "row_for", "smallest"]
@@ -43,7 +43,7 @@ GUARDS: Mapping[str, Callable[[Situation, Any], bool]] = {
     "country": lambda now, countries: now.file.order.merchant_country in countries,
     "by": lambda now, roles: now.role in roles,
     "answer": lambda now, answers: now.case.answer is not None and now.case.answer.refund in answers,
-    "variant": lambda now, variants: now.case.answer is not None and now.case.answer.variant in variants,
+    "variant": lambda now, variants: variant_of(now.file, now.case) in variants,
     "answered": lambda now, wanted: (now.case.answer is not None) == wanted,
     "mark": lambda now, mark: mark in now.case.marks,
     "no_mark": lambda now, mark: mark not in now.case.marks,

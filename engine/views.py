@@ -12,7 +12,7 @@ from contracts.cases import CaseState, Deadline, Outcome, PolicyRef, StatusLabel
 from contracts.ids import child_id
 from contracts.money import Money
 from contracts.orders import OpenCase, Payout, Standing
-from engine.casefile import Case, CaseFile, balance, executions
+from engine.casefile import Case, CaseFile, balance, executions, flowing, is_whole, variant_of
 from engine.decide import Refusal, at_time, consequence_of, decide, evolve, moved
 from engine.forms import schema
 from engine.guards import Situation, open_rows, row_for
@@ -118,9 +118,13 @@ class Preview(Model):
 
 
 class RefundStatus(Model):
-    """How the refund of a case stands. `variant` and `proposed` are what the merchant answered (`proposed` is the
-    platform's proposal while one stands), `decided` what the platform ruled or both agreed to, `executed` what flowed for
-    this case, `refundable` what is left of the order."""
+    """How the refund of a case stands; every amount agrees with the order's ledger (NX-06).
+
+    `variant`: of an open case what its merchant answered, as it comes to now; of an ended one what flows by it.
+    `proposed`: the platform's proposal while one stands, else the merchant's answer. `decided`: the sum of what was finally
+    decided for this case and stands: by the platform, by both in agreement, by a rule, by a merchant whose refund the platform
+    pays or whose word ends the case, or by the body outside that decides a claim; zero where it was decided that there is
+    none, None where nothing was decided. `executed`: what flowed for this case. `refundable`: what is left of the order."""
 
     variant: Variant | None
     proposed: Money | None
@@ -277,18 +281,44 @@ def open_cases_of(file: CaseFile) -> tuple[OpenCase, ...]:
     )
 
 
+_RULINGS: frozenset[Outcome] = frozenset(
+    {
+        "settled",
+        "solved",
+        "accepted",
+        "rejected",
+        "won",
+        "lost",
+        "decided_refund",
+        "decided_partial_refund",
+        "decided_no_refund",
+    }
+)
+"""Outcomes by which somebody decided about the refund; without an amount, that there is none."""
+_FULL: frozenset[Outcome] = frozenset({"refunded", "decided_refund"})
+
+
 def refund_status(file: CaseFile, case_id: str) -> RefundStatus:
     """How the refund of a case stands."""
     case = file.cases[case_id]
     zero = Money.zero(file.order.amount.currency)
-    own = [entry for entry in file.ledger if entry.case_id == case_id]
-    decisions = [entry.amount for entry in own if entry.kind == "reserved" and entry.decision_id is not None]
-    ruled = case.outcome == "settled" or (case.outcome or "").startswith("decided_")
+    own = flowing(file.ledger, case_id)
+    decisions = [entry.amount for entry in own if entry.decision_id is not None]
     offered = case.answer.refund_amount if case.answer else None
     return RefundStatus(
-        variant=case.answer.variant if case.answer else None,
+        variant=_variant(file, case, flows=bool(own)),
         proposed=case.proposal.refund_amount if case.proposal else offered,
-        decided=(decisions[-1] if decisions and case.outcome != "decided_no_refund" else zero) if ruled else None,
-        executed=sum((entry.amount for entry in executions(own)), zero),
+        decided=sum(decisions, zero) if decisions or case.outcome in _RULINGS else None,
+        executed=sum((entry.amount for entry in executions(file.ledger) if entry.case_id == case_id), zero),
         refundable=balance(file.order.amount, file.ledger).refundable,
     )
+
+
+def _variant(file: CaseFile, case: Case, *, flows: bool) -> Variant | None:
+    if case.is_open:
+        return variant_of(file, case)
+    if case.outcome in _FULL:
+        return "full"
+    if not flows:
+        return "none"
+    return "full" if is_whole(file, case.case_id) else "partial"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contracts.cases import TakeAction
+from contracts.cases import RuleRef, TakeAction
 from contracts.money import Money
 from engine.decide import Refusal
 from engine.programmes import Programmes
@@ -170,3 +170,198 @@ def test_how_a_refused_refund_stands() -> None:
     play.act("platform", "decide", outcome="no_refund", message="No")
     assert play.file is not None
     assert refund_status(play.file, play.case.case_id).decided == euros(0)
+
+
+def answered(play: Play, amount: int | None, refund: str = "yes") -> None:
+    play.report()
+    play.act("merchant", "answer", refund=refund, message="So", **({"refund_amount": euros(amount)} if amount else {}))
+
+
+def partly_refunded_by_the_brand(play: Play) -> None:
+    play.report("damaged", "order-issues")
+    play.act("merchant", "refund", refund_amount=euros(40))
+
+
+def proposed(play: Play) -> None:
+    play.report("other")
+    play.act("platform", "propose", message="Half", refund_amount=euros(50))
+
+
+def accepted_as(play: Play, resolution: str, amount: int | None) -> None:
+    play.report("complaint", "returns-desk")
+    more = {"refund_amount": euros(amount)} if amount else {}
+    play.act("merchant", "accept", resolution=resolution, message="Yes", **more)
+
+
+def claimed(play: Play) -> None:
+    play.report("chargeback", "claims", "partner", amount=euros(30))
+
+
+def with_the_platform(play: Play, programme: str = "order-issues", reason: str = "late") -> None:
+    play.report(reason, programme)
+    play.act("platform", "take_over")
+
+
+@pytest.mark.rule("NX-06")
+@pytest.mark.parametrize(
+    ("story", "variant", "offered", "decided", "executed"),
+    [
+        # buyer-protection: an answer is an offer until the platform rules
+        ([(answered, 100)], "full", 100, None, 0),
+        ([(answered, 40)], "partial", 40, None, 0),
+        ([(answered, None, "no")], "none", None, None, 0),
+        ([(answered, 40), ("buyer", "react", {"reaction": "received"})], "partial", 40, None, 40),
+        ([(answered, 100), ("buyer", "react", {"reaction": "received"})], "full", 100, None, 100),
+        ([(answered, 40), ("buyer", "withdraw", {})], "none", 40, None, 0),
+        ([(answered, 40), ("fact", 40)], "partial", 40, None, 40),
+        ([(answered, 40), ("fact", 100)], "full", 40, None, 40),
+        ([(answered, 40), ("fact", 40), ("fact", 60)], "full", 40, None, 40),
+        (
+            [
+                (answered, 40),
+                ("buyer", "react", {"reaction": "disagree"}),
+                ("platform", "decide", {"outcome": "refund", "message": "All"}),
+            ],
+            "full",
+            40,
+            100,
+            0,
+        ),
+        (
+            [
+                (answered, 100),
+                ("buyer", "react", {"reaction": "not_received"}),
+                ("platform", "decide", {"outcome": "partial_refund", "message": "Some", "refund_amount": euros(30)}),
+            ],
+            "partial",
+            100,
+            30,
+            0,
+        ),
+        (
+            [
+                (answered, 40),
+                ("buyer", "react", {"reaction": "disagree"}),
+                ("platform", "decide", {"outcome": "no_refund", "message": "No"}),
+            ],
+            "none",
+            40,
+            0,
+            0,
+        ),
+        ([(proposed,)], None, 50, None, 0),
+        (
+            [(proposed,), ("buyer", "accept_proposal", {}), ("merchant", "accept_proposal", {}), ("pay",)],
+            "partial",
+            None,
+            50,
+            50,
+        ),
+        # a rule decides, whatever the programme
+        ([(with_the_platform,), ("rule",)], "full", None, 100, 0),
+        ([(with_the_platform, "returns-desk", "complaint"), ("rule",), ("pay",)], "full", None, 100, 100),
+        # order-issues: the brand's refund needs nobody's agreement, nor does what the platform adds
+        ([(partly_refunded_by_the_brand,)], "partial", 40, 40, 0),
+        ([(partly_refunded_by_the_brand,), ("pay",), ("buyer", "resolve", {})], "partial", 40, 40, 40),
+        (
+            [
+                (partly_refunded_by_the_brand,),
+                ("pay",),
+                ("buyer", "disagree", {"message": "More"}),
+                ("platform", "solve", {"message": "The rest too", "refund_amount": euros(60)}),
+                ("pay",),
+            ],
+            "full",
+            40,
+            100,
+            100,
+        ),
+        ([(with_the_platform,), ("platform", "solve", {"message": "All", "refund_amount": euros(100)})], "full", None, 100, 0),
+        (
+            [(with_the_platform,), ("platform", "solve", {"message": "Some", "refund_amount": euros(10)})],
+            "partial",
+            None,
+            10,
+            0,
+        ),
+        ([(with_the_platform,), ("platform", "solve", {"message": "It is solved"})], "none", None, 0, 0),
+        ([(with_the_platform,), ("platform", "reject", {"message": "No"})], "none", None, 0, 0),
+        # returns-desk: what the seller accepts is its last word, and its own money
+        ([(accepted_as, "repair", None)], "none", None, 0, 0),
+        ([(accepted_as, "refund", 30)], "partial", 30, 30, 0),
+        ([(accepted_as, "refund", 30), ("fact", 30)], "partial", 30, 30, 30),
+        ([(accepted_as, "refund", 100), ("fact", 100)], "full", 100, 100, 100),
+        # claims: the body outside decides
+        ([(claimed,)], None, None, None, 0),
+        ([(claimed,), ("merchant", "accept_claim", {})], "partial", None, 30, 30),
+        ([(claimed,), ("platform", "record_outcome", {"outcome": "lost"})], "partial", None, 30, 30),
+        ([(claimed,), ("platform", "record_outcome", {"outcome": "won"})], "none", None, 0, 0),
+    ],
+)
+def test_every_way_that_money_moves_shows_as_the_ledger_has_it(
+    story: list[Any], variant: str | None, offered: int | None, decided: int | None, executed: int
+) -> None:
+    play = Play()
+    tell(play, story)
+    assert play.file is not None
+    shown = refund_status(play.file, play.case.case_id)
+    assert shown.variant == variant
+    assert shown.proposed == (None if offered is None else euros(offered))
+    assert shown.decided == (None if decided is None else euros(decided))
+    assert shown.executed == euros(executed)
+
+
+def tell(play: Play, story: list[Any]) -> None:
+    for who, *what in story:
+        match who:
+            case "fact":
+                play.fact("refunded", *what)
+            case "pay":
+                play.pay()
+            case "rule":
+                rule = RuleRef(rule_id="small", version=1)
+                assert isinstance(play.act("system", "decide", rule=rule, outcome="refund", message="At once"), list)
+            case str():
+                action, fields = what
+                assert isinstance(play.act(who, action, **fields), list)
+            case _:
+                who(play, *what)
+
+
+@pytest.mark.rule("NX-06", "RD-06")
+def test_a_seller_s_acceptance_is_decided_and_kept_in_parts() -> None:
+    play = Play()
+    accepted_as(play, "refund", 30)
+    case_id = play.case.case_id
+    for parts, executed in (((), 0), ((10,), 10), ((20,), 30)):
+        tell(play, [("fact", part) for part in parts])
+        assert play.file is not None
+        shown = refund_status(play.file, case_id)
+        assert (shown.variant, shown.decided, shown.executed) == ("partial", euros(30), euros(executed))
+
+
+@pytest.mark.rule("NX-06")
+def test_what_another_case_takes_later_makes_a_refund_no_greater() -> None:
+    play = Play()
+    partly_refunded_by_the_brand(play)
+    first = play.case.case_id
+    second = play.report("missing_items", "order-issues")
+    play.act("merchant", "refund", case=second)
+    play.pay()
+    assert play.file is not None
+    assert [refund_status(play.file, case_id).variant for case_id in (first, second)] == ["partial", "full"]
+
+
+@pytest.mark.rule("BP-15", "BP-26")
+def test_a_partial_refund_that_was_made_whole_is_received_in_full() -> None:
+    play = Play()
+    answered(play, 40)
+    assert set(play.allowed("buyer")["react"].fields["properties"]["reaction"]["enum"]) == {
+        "received",
+        "not_received",
+        "disagree",
+    }
+    tell(play, [("fact", 40), ("fact", 60)])
+    assert set(play.allowed("buyer")["react"].fields["properties"]["reaction"]["enum"]) == {"received", "not_received"}
+    (moved,) = [event for event in play.act("buyer", "react", reaction="received") if hasattr(event, "change")]  # type: ignore[union-attr]
+    assert (play.case.outcome, moved.change.protection_ends) == ("refunded", True)  # type: ignore[attr-defined]
