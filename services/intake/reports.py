@@ -232,12 +232,16 @@ def _misfits(order: Order, command: SubmitReport, inbound: Inbound) -> Iterator[
 
 def _line_misfits(ordered: Sequence[OrderLine], content: ReportContent) -> Iterator[FieldError]:
     quantities = {line.line_id: line.quantity for line in ordered if line.line_id is not None}
+    named: set[str] = set()
     for index, line in enumerate(content.lines):
         quantity = quantities.get(line.line_id)
         if quantity is None:
             yield wrong(f"/lines/{index}/line_id", f"The order has no line {line.line_id}; use an id of its lines.")
+        elif line.line_id in named:
+            yield wrong(f"/lines/{index}/line_id", f"{line.line_id} is named before; name each line once, with its quantity.")
         elif line.quantity > quantity:
             yield wrong(f"/lines/{index}/quantity", f"The order has {quantity} of this line; report at most as many.")
+        named.add(line.line_id)
 
 
 def _evidence_misfits(order_id: str, evidence: Sequence[Evidence]) -> Iterator[FieldError]:

@@ -118,7 +118,8 @@ def test_a_merchant_does_not_report(trade: Trade) -> None:
     [
         ({"programme": "returns-desk"}, ["/programme"]),
         ({"lines": [{"line_id": "9", "quantity": 1}]}, ["/lines/0/line_id"]),
-        ({"lines": [{"line_id": "1", "quantity": 1}, {"line_id": "1", "quantity": 3}]}, ["/lines/1/quantity"]),
+        ({"lines": [{"line_id": "1", "quantity": 1}, {"line_id": "1", "quantity": 3}]}, ["/lines/1/line_id"]),
+        ({"lines": [{"line_id": "1", "quantity": 30}]}, ["/lines/0/quantity"]),
         ({"evidence": (evidence(), evidence("ord_" + "0" * 32))}, ["/evidence/1"]),
         ({"amount": {"amount": "1", "currency": "EUR"}, "external_id": "x"}, ["/amount", "/external_id"]),
         ({"actor": PARTNER, "amount": {"amount": "1", "currency": "USD"}}, ["/amount"]),
