@@ -6,7 +6,18 @@ from datetime import date, datetime, timedelta
 
 from contracts.issue_rate import IssueForecast, IssueRate, IssueRateStatus, IssueStatement
 
-__all__ = ["SAMPLE", "THRESHOLD", "WARNING_AT", "WINDOW_DAYS", "Issue", "Window", "first_day", "reckoned", "share"]
+__all__ = [
+    "SAMPLE",
+    "THRESHOLD",
+    "WARNING_AT",
+    "WINDOW_DAYS",
+    "Issue",
+    "Window",
+    "first_day",
+    "near_sample",
+    "reckoned",
+    "share",
+]
 
 WINDOW_DAYS = 90
 SAMPLE = 20
@@ -86,6 +97,11 @@ def reckoned(known: IssueRate | None, merchant_id: str, window: Window, at: date
             "at": at,
         }
     )
+
+
+def near_sample(rate: IssueRate) -> bool:
+    """Whether orders alone, once there are enough of them, can warn or sanction the merchant."""
+    return rate.orders < SAMPLE and rate.counted > 0
 
 
 def _status(before: IssueRateStatus, counted: int, orders: int) -> IssueRateStatus:

@@ -105,6 +105,8 @@ class Reason(Terms):
     needs_protection: bool = True
     """Refused where the order is not protected (any more)."""
     needs_declared_insolvency: bool = False
+    is_problem: bool = True
+    """Whether its cases count as problems of the merchant (OI-11); what is the buyer's right without one does not."""
 
 
 class StateTerms(Terms):

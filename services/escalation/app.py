@@ -30,7 +30,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         runtime.metrics.append(timers.metrics)
         programmes = Programmes.shipped_and(settings.programmes)
         matrix = Matrix(runtime.database, programmes, settings.secret)
-        rates = Rates(runtime.database)
+        rates = Rates(runtime.database, programmes)
         await matrix.create_indexes()
         await rates.create_indexes()
         handler = EscalationHandler(timers, store, matrix, rates, programmes)

@@ -8,14 +8,15 @@ from typing import Any
 from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append, Database, MongoStore, counted
 from contracts.base import Message, format_moment
-from contracts.cases import CaseMoved, CaseOpened
+from contracts.cases import CaseEvent, CaseOpened, Change
 from contracts.ids import merchant_key
 from contracts.issue_rate import Appeal, AppealIssueRate, AskIssueRate, DecideAppeal, IssueRate, IssueRateChanged
 from contracts.notices import TellMerchant
 from contracts.orders import OrderRegistered
 from contracts.problems import Problem
 from contracts.topics import ESCALATION_COMMANDS, ESCALATION_EVENTS, NOTIFICATIONS_COMMANDS
-from engine.issue_rate import THRESHOLD, Issue, Window, first_day, reckoned, share
+from engine.issue_rate import SAMPLE, THRESHOLD, Issue, Window, first_day, near_sample, reckoned, share
+from engine.programmes import Programmes
 from services.escalation.answers import refusing, repeating
 
 __all__ = ["RATES", "RateFindings", "Rates", "asked_by", "follow_rate"]
@@ -31,21 +32,25 @@ _OF_RATES = AskIssueRate | AppealIssueRate | DecideAppeal
 
 @dataclass(frozen=True, slots=True)
 class RateFindings:
-    """What a batch needs for rates: the windows of merchants to reckon, whose case a moved case is, and merchants whose
-    orders matter because their share is too high."""
+    """What a batch needs for rates: the windows of merchants to reckon, by merchant and day; for each merchant the last
+    question about it, which answers those before it; which cases tell of a problem; whose case a moved case is; and merchants
+    whose orders matter, because their share is too high or only too few orders keep it from counting."""
 
-    windows: Mapping[str, Window] = field(default_factory=dict)
+    windows: Mapping[tuple[str, date], Window] = field(default_factory=dict)
+    last_asked: Mapping[str, str] = field(default_factory=dict)
+    problems: frozenset[str] = frozenset()
     merchant_of: Mapping[str, str] = field(default_factory=dict)
     watched: frozenset[str] = frozenset()
 
 
 class Rates:
-    """What rates are reckoned from, insert-only: a line per order, per case and per end (or return) of a case. Writing one
-    again changes nothing, so that nothing is counted twice."""
+    """What rates are reckoned from, insert-only: a line per order, per problem that was reported and per end (or return) of a
+    case. Writing one again changes nothing, so that nothing is counted twice."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, programmes: Programmes) -> None:
         self._database = database
         self._store = MongoStore(database)
+        self._programmes = programmes
 
     async def create_indexes(self) -> None:
         """By merchant and day of the order."""
@@ -54,21 +59,37 @@ class Rates:
         await self._database[_ENDS].create_index([("case", 1)])
 
     async def find(self, batch: Sequence[Inbound]) -> RateFindings:
-        """Keep what the batch tells of orders and cases, then read what its rates need: a statement for each kind of record."""
-        await self._store.append([append for inbound in batch for append in _lines(inbound.envelope.message)])
+        """Keep what the batch tells of orders and problems, then read what its rates need: a statement for each kind of record,
+        and three for each merchant that is asked about, however often."""
         messages = [inbound.envelope.message for inbound in batch]
-        ended = {message.case_id for message in messages if isinstance(message, CaseMoved) and _is_end(message)}
+        problems = frozenset(each.case_id for each in messages if isinstance(each, CaseOpened) and self._is_problem(each))
+        await self._store.append([line for message in messages for line in _lines(message, problems)])
+        ended = {message.case_id for message in messages if isinstance(message, CaseEvent) and _end_of(message)}
         selling = {message.order.merchant_id for message in messages if isinstance(message, OrderRegistered)}
-        asked_at = {
-            message.merchant_id: inbound.envelope.time
-            for inbound in batch
-            if isinstance(message := inbound.envelope.message, _OF_RATES)
+        told = [(inbound.envelope, inbound.envelope.message) for inbound in batch]
+        days = {
+            (message.merchant_id, envelope.time.date()): envelope.time
+            for envelope, message in told
+            if isinstance(message, _OF_RATES)
         }
         return RateFindings(
-            windows={merchant_id: await self._window(merchant_id, at) for merchant_id, at in asked_at.items()},
+            windows={place: await self._window(place[0], at) for place, at in days.items()},
+            last_asked={message.merchant_id: each.id for each, message in told if isinstance(message, AskIssueRate)},
+            problems=problems,
             merchant_of=await self._merchants_of(ended) if ended else {},
             watched=await self._watched(selling) if selling else frozenset(),
         )
+
+    def _is_problem(self, event: CaseOpened) -> bool:
+        """Whether a case reports a problem of its merchant on an order that is known (OI-11). One of a programme that is not
+        known here (yet) does."""
+        if event.order.origin != "registered":
+            return False
+        try:
+            reason = self._programmes.get(event.policy.programme, event.policy.version).reason(event.report.reason)
+        except KeyError:
+            return True
+        return reason is None or reason.is_problem
 
     async def _window(self, merchant_id: str, at: datetime) -> Window:
         since = {"merchant": merchant_id, "day": {"$gte": first_day(at).isoformat(), "$lte": at.date().isoformat()}}
@@ -97,7 +118,8 @@ class Rates:
 
     async def _watched(self, merchant_ids: Collection[str]) -> frozenset[str]:
         keys = [merchant_key(merchant_id) for merchant_id in merchant_ids]
-        wanted = {"_id": {"$in": keys}, "body.status": {"$ne": "ok"}}
+        too_few = {"body.orders": {"$lt": SAMPLE}, "body.counted": {"$gt": 0}}
+        wanted = {"_id": {"$in": keys}, "$or": [{"body.status": {"$ne": "ok"}}, too_few]}
         found = await self._database[RATES].find(wanted, {"body.merchant_id": 1}, batch_size=10_000).to_list(None)
         return frozenset(rate["body"]["merchant_id"] for rate in found)
 
@@ -106,17 +128,19 @@ def _version(end: tuple[int, str | None]) -> int:
     return end[0]
 
 
-def _is_end(event: CaseMoved) -> bool:
-    return event.change.outcome is not None or event.change.reopened
+def _end_of(event: CaseEvent) -> Change | None:
+    """What an event that ends a case, or opens it again, changed; None for any other."""
+    change: Change | None = getattr(event, "change", None)
+    return change if change is not None and (change.outcome is not None or change.reopened) else None
 
 
-def _lines(message: Message) -> list[Append]:
+def _lines(message: Message, problems: Collection[str]) -> list[Append]:
     """What is kept of an event. The day of an order is that of its placing, in UTC."""
     match message:
         case OrderRegistered(order=order) if order.origin == "registered":
             line: dict[str, Any] = {"_id": order.order_id, "merchant": order.merchant_id, "day": _day(order.placed_at)}
             return [Append(_ORDERS, line)]
-        case CaseOpened(order=order) if order.origin == "registered":
+        case CaseOpened(order=order) if message.case_id in problems:
             line = {
                 "_id": message.case_id,
                 "order": order.order_id,
@@ -124,13 +148,13 @@ def _lines(message: Message) -> list[Append]:
                 "day": _day(order.placed_at),
             }
             return [Append(_ISSUES, line)]
-        case CaseMoved() if _is_end(message):
+        case CaseEvent() if (change := _end_of(message)) is not None:
             line = {
                 "_id": f"{message.case_id}:{message.case_version}",
                 "case": message.case_id,
                 "version": message.case_version,
                 # What a rule decided counts, but nobody has found a fault.
-                "outcome": message.change.outcome if message.decided_by is None else "settled",
+                "outcome": change.outcome if getattr(message, "decided_by", None) is None else "settled",
             }
             return [Append(_ENDS, line)]
         case _:
@@ -142,11 +166,12 @@ def _day(placed_at: datetime) -> str:
 
 
 def asked_by(inbound: Inbound, findings: RateFindings) -> tuple[Emission, ...]:
-    """The question that an event raises: how its merchant stands now. An order alone can only better a share."""
+    """The question that an event raises: how its merchant stands now. An order alone can only better a share, or make it
+    count at all."""
     match inbound.envelope.message:
-        case CaseOpened(order=order) if order.origin == "registered":
-            merchant_id: str | None = order.merchant_id
-        case CaseMoved(case_id=case_id):
+        case CaseOpened(order=order, case_id=case_id):
+            merchant_id: str | None = order.merchant_id if case_id in findings.problems else None
+        case CaseEvent(case_id=case_id):
             merchant_id = findings.merchant_of.get(case_id)
         case OrderRegistered(order=order) if order.merchant_id in findings.watched:
             merchant_id = order.merchant_id
@@ -161,10 +186,13 @@ def asked_by(inbound: Inbound, findings: RateFindings) -> tuple[Emission, ...]:
 def follow_rate(
     known: IssueRate | None, inbound: Inbound, command: AskIssueRate | AppealIssueRate | DecideAppeal, findings: RateFindings
 ) -> Step[IssueRate | None]:
-    """Reckon, appeal or decide an appeal. What an event asked changes nothing while the status stays; what somebody asked is
-    answered with the figures of the moment. 403, 404 and 409 for appeals that are not the caller's, not there or not open."""
+    """Reckon, appeal or decide an appeal. What events asked is reckoned once for a merchant and batch, and changes nothing
+    while the status stays and its orders matter no more than before; what somebody asked is answered with the figures of the
+    moment. 403, 404 and 409 for appeals that are not the caller's, not there or not open."""
     envelope = inbound.envelope
     asked = envelope.source == "gateway"
+    if not asked and findings.last_asked.get(command.merchant_id) != envelope.id:
+        return Step(known)
     before = known or IssueRate(merchant_id=command.merchant_id, at=envelope.time)
     after: IssueRate | Problem | None = before
     if isinstance(command, AppealIssueRate):
@@ -175,8 +203,9 @@ def follow_rate(
         return Step(known, (refusing(inbound, after),))
     if after is None:
         return Step(known, (repeating(inbound, f"{_href(command)}/appeals/{_appeal_of(command)}"),))
-    after = reckoned(after, command.merchant_id, findings.windows[command.merchant_id], envelope.time)
-    if _same(after, before) or (not asked and after.status == before.status):
+    window = findings.windows[command.merchant_id, envelope.time.date()]
+    after = reckoned(after, command.merchant_id, window, envelope.time)
+    if _same(after, before) or (not asked and after.status == before.status and near_sample(after) == near_sample(before)):
         return Step(known, (repeating(inbound, _href(command)),) if asked else ())
     after = after.model_copy(update={"version": before.version + 1})
     event = IssueRateChanged(rate=after, before=before.status)

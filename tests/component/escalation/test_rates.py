@@ -1,0 +1,161 @@
+"""Issue rates on the real broker and store: what counts as a problem, when a question is raised, what reckoning costs."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from chassis.handler import Inbound
+from chassis.store import CommandCounter, connect
+from contracts.actors import Actor
+from contracts.cases import CaseMoved, CaseOpened, Change, FactAttached
+from contracts.envelope import Envelope
+from contracts.ids import merchant_key
+from contracts.issue_rate import AskIssueRate, IssueRate, IssueRateChanged
+from contracts.orders import Fact
+from contracts.topics import CASES_EVENTS, ESCALATION_EVENTS, INTAKE_EVENTS
+from deploy.local import Stack
+from engine.issue_rate import SAMPLE
+from engine.programmes import Programmes
+from services.escalation.app import serve
+from services.escalation.rates import Rates, asked_by, follow_rate
+from tests.component.running import Reader, Running, own_namespace, reading
+from tests.unit.escalation.opening import AT, case_opened, order_registered
+
+DESK = ("returns-desk", 1)
+SYSTEM = Actor(role="system", id="time")
+
+
+@pytest.fixture
+async def running(stack: Stack) -> AsyncIterator[Running]:
+    async with own_namespace(stack) as running:
+        await running.tick(AT)
+        yield running
+
+
+@pytest.fixture
+async def told(running: Running) -> AsyncIterator[Reader]:
+    async with reading(running, ESCALATION_EVENTS) as reader:
+        yield reader
+
+
+def batch_of(envelopes: Sequence[Envelope]) -> list[Inbound]:
+    return [Inbound(envelope=envelope, topic="t", partition=0, offset=n) for n, envelope in enumerate(envelopes)]
+
+
+def ask(number: int, source: str = "escalation") -> Envelope:
+    message = AskIssueRate(merchant_id="shop")
+    return Envelope(id=f"ask-{number}", source=source, key=merchant_key("shop"), time=AT, message=message)
+
+
+async def stands(rates: Rates) -> IssueRate:
+    """The rate as whoever asks is told it."""
+    batch = batch_of([ask(0, "gateway")])
+    state = follow_rate(None, batch[0], AskIssueRate(merchant_id="shop"), await rates.find(batch)).state
+    assert state is not None
+    return state
+
+
+async def heard(rates: Rates, *envelopes: Envelope) -> list[bool]:
+    """Which of the events raise a question."""
+    batch = batch_of(envelopes)
+    findings = await rates.find(batch)
+    return [bool(asked_by(inbound, findings)) for inbound in batch]
+
+
+def of(opened: Envelope) -> CaseOpened:
+    assert isinstance(opened.message, CaseOpened)
+    return opened.message
+
+
+@pytest.mark.rule("OI-11")
+async def test_a_withdrawal_from_the_contract_is_no_problem_of_the_merchant(running: Running) -> None:
+    rates = Rates(running.database("escalation"), Programmes.shipped())
+    await rates.create_indexes()
+    await heard(rates, *(order_registered(number) for number in range(30)))
+    withdrawal, complaint = case_opened(1, reason="withdrawal", policy=DESK), case_opened(2, reason="complaint", policy=DESK)
+    unseen = case_opened(3, reason="complaint", policy=DESK, origin="reported")
+    newer = case_opened(4, reason="unheard_of", policy=("returns-desk", 9))
+    assert await heard(rates, withdrawal, complaint, unseen, newer) == [False, True, False, True]
+    now = await stands(rates)
+    assert (now.orders, now.reported, now.counted) == (30, 2, 2)
+
+    done = CaseMoved(
+        case_id=of(withdrawal).case_id,
+        order_id=of(withdrawal).order_id,
+        actor=SYSTEM,
+        at=AT,
+        case_version=2,
+        action="accept",
+        rule="RD-06",
+        change=Change(state="resolved", outcome="accepted"),
+    )
+    ended = Envelope(id="accepted", source="cases", key=done.order_id, time=AT, message=done, sequence=2)
+    assert await heard(rates, ended) == [False]
+    assert (await stands(rates)).faults == 0
+
+
+@pytest.mark.rule("NX-10")
+async def test_whatever_event_ends_a_case_ends_it_for_the_rate(running: Running) -> None:
+    rates = Rates(running.database("escalation"), Programmes.shipped())
+    opened = case_opened(1)
+    await heard(rates, order_registered(1), opened)
+    told_of = {"case_id": of(opened).case_id, "order_id": of(opened).order_id, "actor": SYSTEM, "at": AT}
+    fact = Fact(kind="returned", at=AT, fact_id="fct_1", source=SYSTEM, recorded_at=AT)
+    for version, (change, counted) in enumerate(
+        [
+            (Change(), 1),
+            (Change(state="resolved", outcome="withdrawn"), 0),
+            (Change(state="under_review", turn="platform", reopened=True), 1),
+        ],
+        start=2,
+    ):
+        event = FactAttached(**told_of, case_version=version, fact=fact, change=change)
+        await heard(
+            rates, Envelope(id=f"e{version}", source="cases", key=event.order_id, time=AT, message=event, sequence=version)
+        )
+        assert (await stands(rates)).counted == counted
+
+
+@pytest.mark.rule("OI-11")
+async def test_the_order_that_completes_the_sample_sanctions(running: Running, told: Reader) -> None:
+    running.start(serve, "escalation-1")
+    await running.send(INTAKE_EVENTS, *(order_registered(number) for number in range(SAMPLE - 1)))
+    await running.send(CASES_EVENTS, case_opened(1), case_opened(2))
+    # Too few orders to judge by: noted, as from now on every order matters.
+    noted = await told.until(lambda all_: any(counted(one) == 2 for one in all_))
+    assert {status(one) for one in noted} == {"ok"}
+    await running.send(INTAKE_EVENTS, order_registered(SAMPLE))
+    sanctioned = await told.until(lambda all_: any(status(one) == "sanctioned" for one in all_))
+    rate = sanctioned[-1].message
+    assert isinstance(rate, IssueRateChanged)
+    assert (rate.rate.orders, rate.rate.counted, rate.before) == (SAMPLE, 2, "ok")
+
+
+def counted(envelope: Envelope) -> int | None:
+    return envelope.message.rate.counted if isinstance(envelope.message, IssueRateChanged) else None
+
+
+def status(envelope: Envelope) -> str | None:
+    return envelope.message.rate.status if isinstance(envelope.message, IssueRateChanged) else None
+
+
+async def test_a_merchant_s_window_is_reckoned_once_a_batch_however_many_events_ask(running: Running) -> None:
+    counter = CommandCounter()
+    client = connect(running.settings, counter)
+    rates = Rates(client[running.settings.prefixed("escalation")], Programmes.shipped())
+    await heard(rates, *(order_registered(number) for number in range(40)), *(case_opened(number) for number in range(30)))
+    batch = batch_of([ask(number) for number in range(200)])
+    counter.counts.clear()
+    findings = await rates.find(batch)
+    assert sum(counter.counts.values()) <= 4, counter.counts
+    state: IssueRate | None = None
+    told: list[str] = []
+    for inbound in batch:
+        step = follow_rate(state, inbound, AskIssueRate(merchant_id="shop"), findings)
+        if step.emissions:
+            told.append(inbound.envelope.id)
+        state = step.state
+    assert told == ["ask-199"], "the last of the questions is answered, for all of them"
+    assert state is not None
+    assert (state.status, state.counted) == ("sanctioned", 30)
+    client.close()
