@@ -1,9 +1,10 @@
 """What a service gives to the processing loop: pure steps over the documents of keys."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+from msgspec import Struct
 
 from chassis.store import Append
 from contracts.base import Message
@@ -17,8 +18,7 @@ S_co = TypeVar("S_co", covariant=True)
 R = TypeVar("R", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(Struct, frozen=True, gc=False):
     """A record that was read: its envelope and where it stood. `topic` is the name without the namespace."""
 
     envelope: Envelope
@@ -31,8 +31,7 @@ class Inbound:
     """The parked record that this one takes off its key, undone; no handler sees it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(Struct, frozen=True, gc=False):
     """A message to publish. `sequenced` events are counted per key; answers that change nothing and commands to other
     services are not. `key` is the record's own key unless given."""
 
@@ -47,8 +46,7 @@ class Emission:
     """Set where the id must not depend on the record that caused it (a timer's)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Generic[S_co]):
+class Step(Struct, Generic[S_co], frozen=True, gc=False):
     """What one record did. Returning the very state it was given means: no write. Emissions and appends of a step with a write
     are remembered in the document until the next write, so that a crash cannot lose them."""
 

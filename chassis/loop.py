@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
+from msgspec import Struct
 
 from chassis.failures import Remedy, classify, retrying
 from chassis.handler import Apart, Emission, Handler, Inbound, Recalling, Step
@@ -59,8 +60,7 @@ class TooMuchPoison(Exception):
     """So many records of late could not be handled that this version, not they, is likely wrong: the consumer stops."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
+class RawRecord(Struct, frozen=True, gc=False):
     """A record as it was read; `topic` is the name without the namespace."""
 
     topic: str
@@ -71,8 +71,7 @@ class RawRecord:
     headers: Sequence[tuple[str, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Ownership:
+class Ownership(Struct, frozen=True):
     """What this process owns since the last assignment.
 
     `epoch` names the assignment. `starts` has, per (topic, partition), the offset where it began. `incarnations` tells a topic

@@ -1,10 +1,10 @@
 """The document store: the only module that knows the driver (Motor), with calls that PyMongo's async client shares."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from msgspec import Struct
 from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.monitoring import CommandListener, CommandStartedEvent
@@ -108,8 +108,7 @@ class KnownDocument(Generic[T]):
         return content
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True, gc=False):
     """A document's new content, guarded by the version it was made from (0: it must not exist yet)."""
 
     collection: str
@@ -117,8 +116,7 @@ class Write:
     expected_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct, frozen=True, gc=False):
     """A document that is written once and never changed; its `_id` is derived, so that writing it again changes nothing."""
 
     collection: str

@@ -1,9 +1,9 @@
 """The envelope of every record: CloudEvents 1.0 in Kafka's binary mode (`ce_` headers, JSON body)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from contracts.base import Message, format_moment, parse_moment
@@ -18,8 +18,7 @@ class Unreadable(Exception):
     """A record that is no message of ours; the text says why. It belongs to the dead letters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True, gc=False):
     """A message with where it comes from and what it belongs to.
 
     `id` is deterministic where derivable. `key` is the order id (or `mer:<merchant_id>`). `time` is the stack's clock: when a
@@ -37,14 +36,13 @@ class Envelope:
     settles: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """What is written to a topic."""
 
     key: bytes
     value: bytes
     headers: Headers
-    partition: int | None = field(default=None, compare=False)
+    partition: int | None = None
     """Where it is known that the key belongs there; otherwise the producer finds out, which costs as much as the rest."""
 
 

@@ -1,6 +1,6 @@
 """The publisher on the real broker: everything arrives, in order per key, where every other producer puts that key."""
 
-import dataclasses
+from msgspec.structs import replace
 
 from chassis.kafka import read_all
 from contracts.envelope import Record
@@ -23,7 +23,7 @@ async def test_batches_keep_order_and_place(stack: Stack) -> None:
         for number, size in enumerate(sizes):
             key = KEYS[number % len(KEYS)]
             record = Record(key, f"{number}:".encode().ljust(size, b"x"), (("number", str(number).encode()),))
-            many.append((INTAKE_EVENTS.name, dataclasses.replace(record, partition=places[key]) if number % 3 else record))
+            many.append((INTAKE_EVENTS.name, replace(record, partition=places[key]) if number % 3 else record))
         await running.publisher.publish(many)
         raws = [raw async for raws in read_all(running.settings, INTAKE_EVENTS) for raw in raws if raw.value != b"alone"]
     assert len(raws) == len(sizes)

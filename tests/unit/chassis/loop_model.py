@@ -11,12 +11,13 @@ import pickle
 import random
 from collections import defaultdict
 from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 from pymongo.errors import AutoReconnect
 
 from chassis.handler import Emission, Inbound, Step

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
+from msgspec.structs import replace
 from pymongo.errors import AutoReconnect
 
 from chassis.handler import Emission, Inbound, Step
