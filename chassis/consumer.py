@@ -30,7 +30,9 @@ _BATCH = 1_000
 _POLL_MS = 1_000
 _MOST_IN_HAND = 3
 """One batch is written and published, one is decided meanwhile, and one waits decoded."""
-_COMMIT_S = 0.2
+_COMMIT_S = 1.0
+"""How long what is done waits to be committed: what a crash leaves uncommitted is read again and recognised by its marks."""
+_HURRIED_S = 1.0
 _PATIENCE_S = 15.0
 
 
@@ -48,12 +50,18 @@ class LoopConsumer(ConsumerRebalanceListener):
         health: Health,
         *,
         take_over: Callable[[frozenset[int]], Awaitable[dict[str, str]]],
+        gather_s: float = 0.0,
     ) -> None:
-        """`take_over` prepares the owned partitions before their first batch and gives the topics' incarnations."""
+        """`take_over` prepares the owned partitions before their first batch and gives the topics' incarnations. A batch begins
+        `gather_s` seconds after the one before it at the earliest: one of one record costs as much as one of many."""
         self._settings = settings
         self._loop = loop
         self._health = health
         self._take_over = take_over
+        self._gather_s = gather_s
+        self._gathering_until = 0.0
+        self._hurried_until = 0.0
+        self._hurry = asyncio.Event()
         self._prefix = len(settings.namespace)
         self._in_hand: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(_MOST_IN_HAND)
@@ -218,10 +226,28 @@ class LoopConsumer(ConsumerRebalanceListener):
                 f"the topics of {self._loop.handler.service} are not assigned alike: {of_topic}; use the Range assignor"
             )
 
+    def hurry(self) -> None:
+        """Somebody waits until all is done: gather nothing for a moment."""
+        self._hurried_until = asyncio.get_running_loop().time() + _HURRIED_S
+        self._hurry.set()
+
     async def _poll(self, consumer: AIOKafkaConsumer) -> tuple[Any, ...]:
         """Stands in for the subscriber's own, which sleeps after an empty poll: whatever came meanwhile would wait for it."""
+        await self._gathered()
         fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
+        if fetched:
+            self._gathering_until = asyncio.get_running_loop().time() + self._gather_s
         return tuple(chain.from_iterable(fetched.values()))
+
+    async def _gathered(self) -> None:
+        """Return when the next batch may begin."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._gathering_until or now < self._hurried_until:
+            return
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._gathering_until - now):
+                await self._hurry.wait()
 
     async def _parse(self, records: tuple[Any, ...]) -> KafkaMessage:
         """A batch as it is, without the text of each record's headers, which nobody reads."""

@@ -1,6 +1,6 @@
 """What the whole stack shares: the test clock, the progress that its barrier compares, and outcomes that wake a waiter."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from contracts.base import Message, Model, Moment
 
@@ -43,3 +43,5 @@ class CommandSettled(Message, kind="command.settled"):
 
     command_id: str
     status: Literal["done", "refused"]
+    outcome: dict[str, Any] | None = None
+    """What it has written, {status, kind, key, href?, problem?, …ids}, so that the waiter need not read it."""

@@ -83,9 +83,10 @@ class Projector:
             appends += _tried(message, self._now() + timedelta(seconds=KEPT_S))
         emissions: tuple[Emission, ...] = ()
         if envelope.command_id is not None and (envelope.settles or isinstance(message, CommandRefused | CommandRepeated)):
-            outcome = self._outcome(envelope, envelope.command_id)
-            appends.append(Append(COMMANDS, outcome))
-            settled = CommandSettled(command_id=envelope.command_id, status=outcome["status"])
+            outcome = _outcome(envelope)
+            kept = {"_id": envelope.command_id, **outcome, "forget_at": self._now() + timedelta(seconds=KEPT_S)}
+            appends.append(Append(COMMANDS, kept))
+            settled = CommandSettled(command_id=envelope.command_id, status=outcome["status"], outcome=outcome)
             emissions = (Emission(GATEWAY_OUTCOMES, settled, envelope.time, command_id=envelope.command_id, sequenced=False),)
         return Step(state, emissions, tuple(appends))
 
@@ -102,51 +103,51 @@ class Projector:
     def pending(self) -> Mapping[str, int]:
         return self._in_hand()
 
-    def _outcome(self, envelope: Envelope, command_id: str) -> dict[str, Any]:
-        message = envelope.message
-        outcome: dict[str, Any] = {
-            "_id": command_id,
-            "status": "refused" if isinstance(message, CommandRefused) else "done",
-            "kind": message.kind,
-            "key": envelope.key,
-            "forget_at": self._now() + timedelta(seconds=KEPT_S),
-        }
-        match message:
-            case CommandRefused():
-                outcome["problem"] = message.problem.model_dump(mode="json")
-            case CommandRepeated():
-                outcome["href"] = message.href
-            case MerchantChanged():
-                outcome["href"] = message.href or f"/v1/merchants/{message.merchant.merchant_id}"
-            case ReportAccepted():
-                outcome |= {"href": f"/v1/orders/{envelope.key}", "report_id": message.report.report_id}
-            case FactRecorded():
-                outcome |= {"href": f"/v1/orders/{envelope.key}", "fact_id": message.fact.fact_id}
-            case CaseOpened():
-                outcome |= {
-                    "href": f"/v1/cases/{message.case_id}",
-                    "report_id": message.report.report_id,
-                    "case_id": message.case_id,
-                }
-            case DecisionRuleChanged():
-                outcome["href"] = f"/v1/decision-rules/{message.rule.rule_id}"
-            case IssueRateChanged():
-                outcome["href"] = f"/v1/merchants/{message.rate.merchant_id}/issue-rate"
-            case BackTestDone():
-                outcome["href"] = f"/v1/decision-rules/back-tests/{message.back_test_id}"
-            case RolloutMade():
-                outcome["href"] = f"/v1/rollouts/{message.rollout.rollout_id}"
-            case MerchantOptedIn():
-                outcome["href"] = f"/v1/rollouts/{message.rollout_id}"
-            case OrderChanged():
-                outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
-            case CaseEvent():
-                outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
-                if isinstance(message, MessagePosted):
-                    outcome["message_id"] = message.message.message_id
-            case _:
-                outcome["href"] = f"/v1/orders/{envelope.key}"
-        return outcome
+
+def _outcome(envelope: Envelope) -> dict[str, Any]:
+    """What came of a command, for who waits for it: {status, kind, key, href, …ids} or {status, kind, key, problem}."""
+    message = envelope.message
+    outcome: dict[str, Any] = {
+        "status": "refused" if isinstance(message, CommandRefused) else "done",
+        "kind": message.kind,
+        "key": envelope.key,
+    }
+    match message:
+        case CommandRefused():
+            outcome["problem"] = message.problem.model_dump(mode="json")
+        case CommandRepeated():
+            outcome["href"] = message.href
+        case MerchantChanged():
+            outcome["href"] = message.href or f"/v1/merchants/{message.merchant.merchant_id}"
+        case ReportAccepted():
+            outcome |= {"href": f"/v1/orders/{envelope.key}", "report_id": message.report.report_id}
+        case FactRecorded():
+            outcome |= {"href": f"/v1/orders/{envelope.key}", "fact_id": message.fact.fact_id}
+        case CaseOpened():
+            outcome |= {
+                "href": f"/v1/cases/{message.case_id}",
+                "report_id": message.report.report_id,
+                "case_id": message.case_id,
+            }
+        case DecisionRuleChanged():
+            outcome["href"] = f"/v1/decision-rules/{message.rule.rule_id}"
+        case IssueRateChanged():
+            outcome["href"] = f"/v1/merchants/{message.rate.merchant_id}/issue-rate"
+        case BackTestDone():
+            outcome["href"] = f"/v1/decision-rules/back-tests/{message.back_test_id}"
+        case RolloutMade():
+            outcome["href"] = f"/v1/rollouts/{message.rollout.rollout_id}"
+        case MerchantOptedIn():
+            outcome["href"] = f"/v1/rollouts/{message.rollout_id}"
+        case OrderChanged():
+            outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
+        case CaseEvent():
+            outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
+            if isinstance(message, MessagePosted):
+                outcome["message_id"] = message.message.message_id
+        case _:
+            outcome["href"] = f"/v1/orders/{envelope.key}"
+    return outcome
 
 
 def _with_order_event(state: Body, message: Message) -> Body:

@@ -3,10 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 
 from chassis.failures import back_off
 from chassis.kafka import tail
+from chassis.loop import RawRecord
 from chassis.settings import Settings
+from contracts.envelope import Unreadable, decode
+from contracts.platform import CommandSettled
 from contracts.topics import GATEWAY_OUTCOMES
 from services.gateway.store import COMMANDS, Document, PointReads
 
@@ -19,7 +23,7 @@ _COMMAND_HEADER = "ce_commandid"
 
 
 class Waiting:
-    """The commands that this process waits for. The outcome itself is always read from the store."""
+    """The commands that this process waits for. An outcome stands in the store before anybody is woken."""
 
     def __init__(self, settings: Settings, reads: PointReads) -> None:
         self._settings = settings
@@ -36,19 +40,25 @@ class Waiting:
                     if not self._awaited:
                         continue
                     for raw in records:
-                        for name, value in raw.headers:
-                            if name == _COMMAND_HEADER:
-                                self.wake(value.decode(errors="replace"))
+                        self._wake_by(raw)
             except Exception as error:
                 attempt += 1
                 log.warning("reading outcomes failed, trying again: %r", error)
                 await asyncio.sleep(back_off(attempt))
 
-    def wake(self, command_id: str) -> None:
-        """A command was settled."""
+    def _wake_by(self, raw: RawRecord) -> None:
+        command_id = next((value.decode(errors="replace") for name, value in raw.headers if name == _COMMAND_HEADER), "")
+        if command_id in self._awaited:
+            with suppress(Unreadable):
+                settled = decode(raw.value, raw.headers).message
+                if isinstance(settled, CommandSettled):
+                    self.wake(command_id, settled.outcome)
+
+    def wake(self, command_id: str, outcome: Document | None = None) -> None:
+        """A command was settled; without `outcome`, as an older process says it, that is read from the store."""
         expected = self._awaited.pop(command_id, None)
         if expected is not None:
-            expected.settled(command_id)
+            expected.settled(command_id, outcome)
 
     def expect(self, command_ids: Iterable[str]) -> "Expected":
         """Begin to listen for these commands; do it before they are published. Use as a context manager."""
@@ -63,6 +73,7 @@ class Expected:
         self._reads = reads
         self._missing = set(command_ids)
         self._unsettled = set(self._missing)
+        self._told: dict[str, Document] = {}
         self._all_settled = asyncio.Event()
         awaited.update(dict.fromkeys(self._missing, self))
 
@@ -74,9 +85,11 @@ class Expected:
             if self._awaited.get(command_id) is self:
                 del self._awaited[command_id]
 
-    def settled(self, command_id: str) -> None:
+    def settled(self, command_id: str, outcome: Document | None) -> None:
         """One of them has its outcome in the store."""
         self._unsettled.discard(command_id)
+        if outcome is not None:
+            self._told[command_id] = outcome
         if not self._unsettled:
             self._all_settled.set()
 
@@ -92,9 +105,12 @@ class Expected:
             except TimeoutError:
                 pass
             self._all_settled.clear()
-            here = await self._read()
-            found |= here
+            here, self._told = self._told, {}
             self._missing -= here.keys()
+            if self._missing:
+                here |= await self._read()
+                self._missing -= here.keys()
+            found |= here
             if loop.time() >= give_up:
                 break
         return found

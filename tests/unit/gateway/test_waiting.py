@@ -43,6 +43,18 @@ async def test_the_store_is_asked_once_all_are_settled() -> None:
     assert kept.asked == 1
 
 
+async def test_who_is_told_the_outcome_does_not_ask_for_it() -> None:
+    kept = _Kept()
+    waiting = waiting_over(kept)
+    with waiting.expect(["a", "b"]) as expected:
+        asking = asyncio.create_task(expected.outcomes(5))
+        await asyncio.sleep(0)
+        for name in ("b", "a"):
+            waiting.wake(name, {"status": "done", "key": name})
+        assert await asking == {"a": {"status": "done", "key": "a"}, "b": {"status": "done", "key": "b"}}
+    assert kept.asked == 0
+
+
 async def test_a_lost_wake_up_costs_half_a_second() -> None:
     kept = _Kept()
     waiting = waiting_over(kept)
