@@ -87,7 +87,7 @@ class TellBuyer(Message, kind="buyer.tell"):
     email: str
     name: str | None = None
     locale: str
-    event: Literal["insolvency", "carrier_failure"]
+    event: Literal["insolvency", "insolvency_withdrawn", "carrier_failure"]
     text: str | None = None
 
 

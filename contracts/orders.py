@@ -178,7 +178,9 @@ class Protection(Model):
     expired; it is never written."""
 
     state: Literal["active", "ended", "none"]
-    reason: Literal["not_certified", "seal_not_live", "not_activated", "satisfied", "case_outcome"] | None = None
+    reason: (
+        Literal["not_certified", "seal_not_live", "not_activated", "merchant_insolvent", "satisfied", "case_outcome"] | None
+    ) = None
     ends_at: Moment | None = None
     """None where there never was a protection."""
     check_in_at: Moment | None = None

@@ -22,7 +22,8 @@ Refused = Literal[
 
 
 def eligibility(merchant: Merchant, order: OrderContent, registered_at: datetime, programme: Programme) -> Protection:
-    """The protection of an order when it is registered, judged at the moment it was placed (BP-02).
+    """The protection of an order when it is registered, judged at the moment it was placed (BP-02). What is covered is that the
+    merchant becomes insolvent (BP-03): an order placed with one that had been declared insolvent by then has none.
 
     Its length is the order's own, else the merchant's, else the programme's (BP-04), reckoned in the merchant's zone. The
     check-in is some days before the end, not too early; one already past at registration is None (BP-05)."""
@@ -33,6 +34,8 @@ def eligibility(merchant: Merchant, order: OrderContent, registered_at: datetime
         return Protection(state="none", reason="not_certified")
     if merchant.seal_live_at is None or merchant.seal_live_at > order.placed_at:
         return Protection(state="none", reason="seal_not_live")
+    if merchant.insolvent_at is not None and merchant.insolvent_at <= order.placed_at:
+        return Protection(state="none", reason="merchant_insolvent")
     if not order.protection_activated:
         return Protection(state="none", reason="not_activated")
     days = order.protection_days or merchant.protection_days or terms.days

@@ -62,13 +62,16 @@ class Selection(Model):
 
 class MassActionContent(Model):
     """`insolvency`: the merchant is declared insolvent, the buyers of its protected orders are told that they can claim, its
-    open cases go to review. `carrier_failure`: the buyers of what the carrier has not delivered are told, open cases go to
+    open cases go to review; with `insolvent` false the declaration is taken back and those who were told of it are told so;
+    cases stay where they are. `carrier_failure`: the buyers of what the carrier has not delivered are told, open cases go to
     review. `reroute`: open cases go to review. `decide`: open cases are decided alike."""
 
     kind: Literal["insolvency", "carrier_failure", "reroute", "decide"]
     selection: Selection
     decide: dict[str, Any] | None = None
     """An action of the platform, `{action, …its fields}`, for every open case of the selection."""
+    insolvent: Annotated[bool, Field(strict=True)] | None = None
+    """Of an insolvency: false takes it back (BP-25)."""
     message: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
     """What buyers are told in addition, or what the cases say."""
     throttle_per_s: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
@@ -82,6 +85,10 @@ class MassActionContent(Model):
             raise ValueError("`decide` names an action of the platform, and has its fields")
         if self.kind == "insolvency" and (chosen.merchant_id is None or chosen.carrier is not None):
             raise ValueError("an insolvency is that of a merchant: select by merchant_id, not by carrier")
+        if self.insolvent is not None and self.kind != "insolvency":
+            raise ValueError("`insolvent` belongs to the kind insolvency, and to no other")
+        if self.takes_back and (chosen.order_ids is not None or chosen.from_ is not None or chosen.to is not None):
+            raise ValueError("an insolvency is taken back as a whole: select by merchant_id alone")
         if self.kind == "carrier_failure" and chosen.carrier is None:
             raise ValueError("select by carrier")
         if chosen.merchant_id is None and chosen.carrier is None and chosen.order_ids is None:
@@ -89,15 +96,19 @@ class MassActionContent(Model):
         return self
 
     @property
-    def occasion(self) -> str:
-        """What happened to whom, whatever of it is selected: a buyer is told of it once."""
-        chosen = self.selection
-        return orjson.dumps([self.kind, chosen.merchant_id, chosen.carrier]).decode()
+    def takes_back(self) -> bool:
+        """Whether an insolvency that was declared is taken back."""
+        return self.insolvent is False
 
-    @property
-    def event(self) -> str:
+    def occasion(self, episode: int) -> str:
+        """What happened to whom, whatever of it is selected: a buyer is told of it once. `episode` counts how often it was said
+        of the merchant that it is insolvent, and that it is not: what is said again later is something new."""
+        chosen = self.selection
+        return orjson.dumps([self.kind, chosen.merchant_id, chosen.carrier, episode]).decode()
+
+    def event(self, episode: int) -> str:
         """What is done about what: an item done for it stays done."""
-        what = self.model_dump(mode="json", include={"kind", "selection", "decide"})
+        what = self.model_dump(mode="json", include={"kind", "selection", "decide"}) | {"episode": episode}
         return hashlib.sha256(orjson.dumps(what, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -133,19 +144,22 @@ class MassActions:
     async def create(self, mass_id: str, content: MassActionContent, actor: Actor) -> None:
         """Put the items down, then the action. Made again, it is the same one. Raises 422 for too large a selection."""
         store = MongoStore(self.database)
+        episode = await self._episode(content)
         places: list[tuple[str, str | None]] = []
-        async for page in self._selected(content):
+        async for page in self._told_before(content, episode) if content.takes_back else self._selected(content):
             places += page
             if len(places) > MOST_ITEMS:
                 raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
-        finished = await self._finished(content.event)
-        items = [_item(mass_id, content.event, n, *place, finished) for n, place in enumerate(places)]
+        event = content.event(episode)
+        finished = await self._finished(event)
+        items = [_item(mass_id, event, n, *place, finished) for n, place in enumerate(dict.fromkeys(places))]
         for begin in range(0, len(items), _READ):
             await store.append([Append(MASS_ITEMS, item) for item in items[begin : begin + _READ]])
         action = {
             "_id": mass_id,
             "content": content.model_dump(mode="json", by_alias=True),
-            "event": content.event,
+            "event": event,
+            "episode": episode,
             "actor": actor.model_dump(mode="json"),
             "status": "running",
             "created_at": format_moment(self.clock.now()),
@@ -155,6 +169,26 @@ class MassActions:
         await store.append([Append(MASS_ACTIONS, action)])
         self.in_hand.add(mass_id)
         self._wake.set()
+
+    async def _episode(self, content: MassActionContent) -> int:
+        """How often the merchant's insolvency was declared or taken back before, the same again not counted."""
+        if content.kind != "insolvency":
+            return 0
+        last = await self.database[MASS_ACTIONS].find(_insolvencies(content)).sort("episode", -1).limit(1).to_list(1)
+        if not last:
+            return 0
+        same = MassActionContent.model_validate(last[0]["content"]).takes_back == content.takes_back
+        return last[0]["episode"] + (not same)
+
+    async def _told_before(self, content: MassActionContent, episode: int) -> AsyncIterator[list[tuple[str, str | None]]]:
+        """The orders that the declarations were about which are taken back, page by page."""
+        declared = self.database[MASS_ACTIONS].find(_insolvencies(content) | {"episode": episode - 1}, {"_id": 1})
+        for action in await declared.to_list(None):
+            after: dict[str, Any] = {"mass_id": action["_id"]}
+            fields = {"order_id": 1, "n": 1}
+            while found := await self.database[MASS_ITEMS].find(after, fields).sort("n", 1).limit(_READ).to_list(_READ):
+                yield [(item["order_id"], None) for item in found]
+                after["n"] = {"$gt": found[-1]["n"]}
 
     async def stop(self, mass_id: str) -> None:
         """Interrupt an action: what is done stays done, the rest is left as it is."""
@@ -245,6 +279,7 @@ class MassActions:
         finally:
             renewing.cancel()
             self.in_hand.discard(action["_id"])
+        await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"leased_until": wall_clock()}})
 
     async def _renew(self, mine: Document) -> None:
         while True:
@@ -255,8 +290,10 @@ class MassActions:
         content = MassActionContent.model_validate(action["content"])
         actor = Actor.model_validate(action["actor"])
         per_s = content.throttle_per_s or _PER_S
+        episode: int = action["episode"]
         if content.kind == "insolvency" and content.selection.merchant_id is not None:
-            await self._declare(action["_id"], content.selection.merchant_id, actor)
+            await self._supersede(content, episode)
+            await self._declare(action["_id"], content.selection.merchant_id, not content.takes_back, actor)
         waiting = {"mass_id": action["_id"], "status": "waiting"}
         loop = asyncio.get_running_loop()
         while True:
@@ -268,28 +305,37 @@ class MassActions:
             if not items:
                 await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"status": "done"}})
                 return
-            await self._do(action["_id"], content, actor, items)
+            await self._do(content, episode, actor, items)
             await asyncio.sleep(max(0.0, len(items) / per_s - (loop.time() - began)))
 
-    async def _declare(self, mass_id: str, merchant_id: str, actor: Actor) -> None:
-        """The merchant's buyers may claim before any of them is told so."""
+    async def _supersede(self, content: MassActionContent, episode: int) -> None:
+        """Nobody goes on saying the opposite: earlier declarations that still run are stopped, and put down by who works on
+        them, before this one begins."""
+        earlier = _insolvencies(content) | {"episode": {"$lt": episode}}
+        await self.database[MASS_ACTIONS].update_many(earlier | {"status": "running"}, {"$set": {"status": "stopped"}})
+        in_work = earlier | {"leased_until": {"$gt": wall_clock()}}
+        while await self.database[MASS_ACTIONS].find_one(in_work, {"_id": 1}):
+            await asyncio.sleep(_LOOK_S)
+            in_work["leased_until"] = {"$gt": wall_clock()}
+
+    async def _declare(self, mass_id: str, merchant_id: str, insolvent: bool, actor: Actor) -> None:
+        """What the merchant's buyers may do holds before any of them is told so."""
         command_id = derived(mass_id, "insolvency")
-        command = DeclareInsolvency(merchant_id=merchant_id, actor=actor)
+        command = DeclareInsolvency(merchant_id=merchant_id, insolvent=insolvent, actor=actor)
         record = self.commands.record(merchant_key(merchant_id), command, command_id)
         while not await self.commands.ask_many(INTAKE_COMMANDS, [(command_id, record)], _OUTCOMES_S, self._turn):
-            log.warning("intake has not answered yet that %s is insolvent", merchant_id)
+            log.warning("intake has not answered yet whether %s is insolvent", merchant_id)
 
-    async def _do(self, mass_id: str, content: MassActionContent, actor: Actor, items: Sequence[Document]) -> None:
+    async def _do(self, content: MassActionContent, episode: int, actor: Actor, items: Sequence[Document]) -> None:
         """A page of items: their mails and commands, then their results. What has no outcome yet is asked for again."""
         orders = await self.reads.many(ORDERS, {item["order_id"] for item in items})
-        told = await self._tell_once(content, items, orders)
+        told = await self._tell_once(content, episode, items, orders)
+        occasion = content.occasion(episode)
         works = [self._work_of(content, actor, item, orders[item["order_id"]]["body"], item["place"] in told) for item in items]
         mails = [
             (
                 NOTIFICATIONS_COMMANDS.name,
-                self.commands.record(
-                    work.item["order_id"], work.mail, derived(content.occasion, "mail", work.item["order_id"])
-                ),
+                self.commands.record(work.item["order_id"], work.mail, derived(occasion, "mail", work.item["order_id"])),
             )
             for work in works
             if work.mail is not None
@@ -324,19 +370,36 @@ class MassActions:
         return _Work(item, (command_id, self.commands.record(item["order_id"], command, command_id)), mail, idle)
 
     async def _tell_once(
-        self, content: MassActionContent, items: Sequence[Document], orders: Mapping[str, Document]
+        self, content: MassActionContent, episode: int, items: Sequence[Document], orders: Mapping[str, Document]
     ) -> frozenset[str]:
-        """The places whose buyers are told with them: each buyer once an event, by the first of its orders."""
+        """The places whose buyers are told with them: each buyer once an event, by the first of its orders. That an insolvency
+        is taken back only those are told who were told of it."""
         if content.kind not in _TELLS:
             return frozenset()
+        buyers = {
+            item["place"]: orders[item["order_id"]]["body"]["order"]["buyer"]["email"].strip().casefold() for item in items
+        }
+        if content.takes_back:
+            before = content.occasion(episode - 1)
+            knowing = await self.reads.many(MASS_TOLD, {_told_of(before, email) for email in buyers.values()})
+            buyers = {place: email for place, email in buyers.items() if _told_of(before, email) in knowing}
         first: dict[str, Document] = {}
-        for item in items:
-            email = orders[item["order_id"]]["body"]["order"]["buyer"]["email"].strip().casefold()
-            place = hashlib.sha256(f"{content.occasion}\n{email}".encode()).hexdigest()
-            first.setdefault(place, {"_id": place, "place": item["place"]})
+        for place, email in buyers.items():
+            marker = _told_of(content.occasion(episode), email)
+            first.setdefault(marker, {"_id": marker, "place": place})
         await MongoStore(self.database).append([Append(MASS_TOLD, marker) for marker in first.values()])
         kept = await self.reads.many(MASS_TOLD, first)
         return frozenset(marker["place"] for marker in kept.values())
+
+
+def _told_of(occasion: str, email: str) -> str:
+    """The marker of a buyer that was told of an occasion."""
+    return hashlib.sha256(f"{occasion}\n{email}".encode()).hexdigest()
+
+
+def _insolvencies(content: MassActionContent) -> dict[str, Any]:
+    """The actions that say of the same merchant that it is insolvent, or not."""
+    return {"content.kind": "insolvency", "content.selection.merchant_id": content.selection.merchant_id}
 
 
 def _later() -> Any:
@@ -401,6 +464,12 @@ def _item(mass_id: str, event: str, number: int, order_id: str, case_id: str | N
     }
 
 
+def _told_event(content: MassActionContent) -> Literal["insolvency", "insolvency_withdrawn", "carrier_failure"]:
+    if content.kind == "insolvency":
+        return "insolvency_withdrawn" if content.takes_back else "insolvency"
+    return "carrier_failure"
+
+
 def _mail(content: MassActionContent, body: Body) -> TellBuyer:
     order = Order.model_validate(body["order"])
     return TellBuyer(
@@ -411,7 +480,7 @@ def _mail(content: MassActionContent, body: Body) -> TellBuyer:
         email=order.buyer.email,
         name=order.buyer.name,
         locale=order.buyer.locale or order.merchant_locale,
-        event="insolvency" if content.kind == "insolvency" else "carrier_failure",
+        event=_told_event(content),
         text=content.message,
     )
 

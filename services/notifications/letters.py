@@ -90,7 +90,7 @@ class Letter(Model):
     """The kind of deadline that ended in silence."""
     fact: FactKind | None = None
     said: Said | None = None
-    event: Literal["insolvency", "carrier_failure"] | None = None
+    event: Literal["insolvency", "insolvency_withdrawn", "carrier_failure"] | None = None
     """What has happened to many (NX-09)."""
     answer: Answer | None = None
     """The merchant's, as it stands."""
@@ -168,7 +168,13 @@ def _check_in(event: CheckInAsked) -> NoticeRequest:
 
 
 def _link(event: SendLink) -> NoticeRequest:
-    order = OrderSummary(
+    letter = Letter(kind="link", reader="buyer", order=_told_of(event))
+    return NoticeRequest("link", "buyer", letter, to=event.email)
+
+
+def _told_of(event: SendLink | TellBuyer) -> OrderSummary:
+    """The order of a mail that belongs to no case, as far as its command says."""
+    return OrderSummary(
         order_id=event.order_id,
         order_number=event.order_number,
         merchant_id=event.merchant_id,
@@ -177,21 +183,11 @@ def _link(event: SendLink) -> NoticeRequest:
         buyer_email=event.email,
         buyer_locale=event.locale,
     )
-    return NoticeRequest("link", "buyer", Letter(kind="link", reader="buyer", order=order), to=event.email)
 
 
 def _mass_event(event: TellBuyer) -> NoticeRequest:
-    order = OrderSummary(
-        order_id=event.order_id,
-        order_number=event.order_number,
-        merchant_id=event.merchant_id,
-        merchant_name=event.merchant_name,
-        buyer_name=event.name,
-        buyer_email=event.email,
-        buyer_locale=event.locale,
-    )
     said = Said(author="platform", text=event.text) if event.text else None
-    letter = Letter(kind="mass_event", reader="buyer", order=order, event=event.event, said=said)
+    letter = Letter(kind="mass_event", reader="buyer", order=_told_of(event), event=event.event, said=said)
     return NoticeRequest("mass_event", "buyer", letter, to=event.email)
 
 

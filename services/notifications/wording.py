@@ -177,6 +177,17 @@ def _mass_event(tell: _Telling) -> Words:
             speak._("Your order is protected: you can claim your money back."),
         )
         words.asked = speak._("If your order has not arrived, please report it.")
+    elif tell.letter.event == "insolvency_withdrawn":
+        words = _opening(
+            speak._("{shop} is not insolvent: your order {number}", shop=tell.shop, number=tell.number),
+            speak._(
+                "We wrote to you that {shop}, with whom you placed order {number}, is insolvent. That was taken back.",
+                shop=tell.shop,
+                number=tell.number,
+            ),
+            speak._("Your protection is as it was before, and what has been reported goes on."),
+        )
+        words.asked = speak._("If your order has not arrived, please report it.")
     else:
         words = _opening(
             speak._("Your order {number} may be delayed", number=tell.number),

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -117,6 +118,49 @@ def test_insolvency_tells_every_buyer_once_and_moves_every_case_once_though_a_ga
     assert set(mass_mails(world, orders).values()) == {1}
 
 
+@pytest.mark.rule("BP-03", "BP-25", "NX-09")
+def test_an_insolvency_is_taken_back_and_can_be_declared_anew(world: World) -> None:
+    shop = world.shop()
+    orders = imported(world, shop, 3, buyers=2)
+    case = world.platform.report(orders[0], "not_received")
+    declare = {"kind": "insolvency", "selection": {"merchant_id": shop.merchant_id}}
+    take_back = declare | {"insolvent": False, "message": "We had mistaken the shop for another."}
+
+    def told() -> list[str]:
+        world.advance("PT1M")
+        return [mail["subject"] for mail in world.mails(orders[0]["buyer"]["email"], "mass_event")]
+
+    assert ended(world, world.platform.post(ACTIONS, take_back).ok())["total"] == 0, "there was nothing to take back"
+    ended(world, world.platform.post(ACTIONS, declare).ok())
+    assert world.platform.get(f"/v1/merchants/{shop.merchant_id}")["insolvent_at"]
+    world.advance("PT1M")
+    late = world.order(shop)
+    assert (late["protection"]["state"], late["protection"]["reason"]) == ("none", "merchant_insolvent")
+    early = world.order(shop, placed_at=format_moment(world.now() - timedelta(days=2)))
+    assert early["protection"]["state"] == "active", "covered is that the merchant becomes insolvent"
+
+    back = ended(world, world.platform.post(ACTIONS, take_back).ok())
+    assert (back["done"], back["skipped"], back["failed"]) == (3, 0, 0)
+    assert "insolvent_at" not in world.platform.get(f"/v1/merchants/{shop.merchant_id}")
+    first, second = told()
+    assert "not insolvent" in second
+    assert "not insolvent" not in first
+    mail = world.mails(orders[0]["buyer"]["email"], "mass_event")[-1]
+    assert "mistaken the shop" in mail["text"]
+    assert not world.mails(early["buyer"]["email"], "mass_event"), "who was told nothing is told nothing"
+    refused = world.buyer(orders[1]).try_report(orders[1], "merchant_insolvent").problem(409, "report-refused")
+    assert refused["refusal"] == "merchant_not_insolvent"
+    assert world.order(shop)["protection"]["state"] == "active"
+    assert world.platform.case(case["case_id"])["state"] == "under_review", "what is under review stays there"
+    again = ended(world, world.platform.post(ACTIONS, take_back).ok())
+    assert (again["done"], again["skipped"]) == (0, 3)
+
+    anew = ended(world, world.platform.post(ACTIONS, declare).ok())
+    assert (anew["failed"], anew["waiting"]) == (0, 0)
+    assert anew["done"] == anew["total"] - 1, "only the case is where it belongs already"
+    assert len(told()) == 3
+
+
 @pytest.mark.rule("NX-09")
 def test_a_failed_carrier_concerns_what_it_has_not_delivered(world: World) -> None:
     shop = world.shop()
@@ -183,6 +227,10 @@ def test_an_interrupted_action_is_gone_on_with_by_the_same_selection(world: Worl
         ({"kind": "reroute", "selection": {"merchant_id": "x"}, "decide": {"action": "decide"}}, ""),
         ({"kind": "reroute", "selection": {"shop": "x"}}, "/selection/shop"),
         ({"kind": "reroute", "selection": {"merchant_id": "x"}, "throttle_per_s": 0}, "/throttle_per_s"),
+        ({"kind": "insolvency", "selection": {"carrier": "x"}, "insolvent": False}, ""),
+        ({"kind": "insolvency", "selection": {"merchant_id": "x", "order_ids": ["ord_1"]}, "insolvent": False}, ""),
+        ({"kind": "insolvency", "selection": {"merchant_id": "x"}, "insolvent": "no"}, "/insolvent"),
+        ({"kind": "reroute", "selection": {"merchant_id": "x"}, "insolvent": False}, ""),
         ({"kind": "flood", "selection": {"merchant_id": "x"}}, "/kind"),
     ],
 )

@@ -26,6 +26,7 @@ DAY = timedelta(days=1)
         ({"seal_live_at": None}, {}, "seal_not_live"),
         ({"seal_live_at": PLACED + DAY}, {}, "seal_not_live"),
         ({}, {"protection_activated": False}, "not_activated"),
+        ({"insolvent_at": PLACED}, {}, "merchant_insolvent"),
     ],
 )
 def test_not_protected(shop: dict[str, Any], bought: dict[str, Any], reason: str) -> None:
@@ -39,6 +40,14 @@ def test_protected_by_default_and_asked_after_23_days() -> None:
     protection = eligibility(at_the_moment, content(), PLACED, POLICY)
     assert (protection.state, protection.ends_at) == ("active", add(PLACED, "P30D", ZONE))
     assert protection.check_in_at == add(PLACED, "P23D", ZONE)
+
+
+@pytest.mark.rule("BP-03")
+def test_covered_is_that_the_merchant_becomes_insolvent() -> None:
+    """Whoever bought before is protected, however late the order is told of."""
+    insolvent = merchant(insolvent_at=PLACED + DAY)
+    assert eligibility(insolvent, content(), PLACED + 2 * DAY, POLICY).state == "active"
+    assert eligibility(insolvent, content(placed_at=PLACED + DAY), PLACED + DAY, POLICY).reason == "merchant_insolvent"
 
 
 @pytest.mark.rule("BP-04", "BP-05")

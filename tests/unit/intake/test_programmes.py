@@ -117,7 +117,7 @@ def test_insolvency_is_declared_by_the_platform_and_lets_buyers_claim() -> None:
     assert (told.merchant.insolvent_at, told.merchant.version) == (shop.now, 2)
     assert isinstance(shop.ask(declare), CommandRepeated)
     assert shop.key == merchant_key("shop")
-    for insolvent_at, accepted in ((None, False), (PLACED, True)):
+    for insolvent_at, accepted in ((None, False), (PLACED + timedelta(hours=1), True)):
         trade = Trade(merchants={"shop": merchant(insolvent_at=insolvent_at)})
         trade.register()
         report = trade.report("merchant_insolvent")
