@@ -7,10 +7,22 @@ from pydantic import ValidationError
 
 from contracts.base import Model, Moment
 
-__all__ = ["Capability", "FormLink", "InvalidToken", "mint", "mint_form", "read", "read_form"]
+__all__ = [
+    "Capability",
+    "FormLink",
+    "FormReceipt",
+    "InvalidToken",
+    "mint",
+    "mint_form",
+    "mint_receipt",
+    "read",
+    "read_form",
+    "read_receipt",
+]
 
 _SALT = "recourse.capability.v1"
 _FORM_SALT = "recourse.form.v1"
+_RECEIPT_SALT = "recourse.form-receipt.v1"
 
 
 class InvalidToken(ValueError):
@@ -26,7 +38,7 @@ class Capability(Model):
     order_id: str
     role: Literal["buyer", "merchant"]
     case_id: str | None = None
-    """A merchant's button, and the link of who reported by a form on a known order, reach this one case only."""
+    """A merchant's button, and the link of who reported by a form, reach this one case only."""
     expires_at: Moment | None = None
 
 
@@ -35,6 +47,13 @@ class FormLink(Model):
 
     merchant_id: str
     form_id: str
+
+
+class FormReceipt(Model):
+    """What the sender of a form, who has no key, asks with for an outcome that was not there yet."""
+
+    order_id: str
+    command_id: str
 
 
 def mint(secret: str, capability: Capability) -> str:
@@ -61,3 +80,16 @@ def read_form(secret: str, token: str) -> FormLink:
         return FormLink.model_validate(URLSafeSerializer(secret, salt=_FORM_SALT).loads(token))
     except (BadSignature, ValidationError, UnicodeError):
         raise InvalidToken("this form was not made here or its address is damaged; ask the shop for it") from None
+
+
+def mint_receipt(secret: str, receipt: FormReceipt) -> str:
+    """The token of a receipt: URL-safe text, the same for the same report."""
+    return URLSafeSerializer(secret, salt=_RECEIPT_SALT).dumps(receipt.model_dump(mode="json"))  # type: ignore[return-value]
+
+
+def read_receipt(secret: str, token: str) -> FormReceipt:
+    """The report that a receipt is for. Raises InvalidToken."""
+    try:
+        return FormReceipt.model_validate(URLSafeSerializer(secret, salt=_RECEIPT_SALT).loads(token))
+    except (BadSignature, ValidationError, UnicodeError):
+        raise InvalidToken("this receipt was not made here or is damaged") from None

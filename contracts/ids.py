@@ -4,6 +4,8 @@ import hashlib
 import re
 from uuid import UUID
 
+from contracts.texts import address_key
+
 __all__ = [
     "ID_PATTERN",
     "case_id_of",
@@ -49,7 +51,7 @@ def order_id_of(merchant_id: str, order_number: str) -> str:
 def reported_order_id(merchant_id: str, order_number: str, email: str) -> str:
     """`ord_…` of an order that is known from a buyer's report alone: the same merchant, number and address are the same
     order, and never the one that a partner registers."""
-    return f"ord_{_uuid5_digits(('reported-order', merchant_id, order_number, email.casefold()))}"
+    return f"ord_{_uuid5_digits(('reported-order', merchant_id, order_number, address_key(email)))}"
 
 
 def child_id(prefix: str, order_id: str, *cause: str, length: int = 16) -> str:

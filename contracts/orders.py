@@ -302,6 +302,11 @@ class SubmitReport(Message, kind="report.submit"):
     """Of the order, as the gateway knows it: what the report needs of its merchant is read with the batch."""
     content: ReportContent
     evidence: tuple[Evidence, ...] = ()
+    form_id: str | None = None
+    """The merchant's form that it came through (RD-01). Whoever offers a form offers its programme (RD-11)."""
+    order: OrderContent | None = None
+    """What a report by form says of an order that nobody has registered (RD-03). Where it is not here yet, it is registered as
+    reported when the report is accepted; a refused report leaves nothing."""
     given: bool = False
     actor: Actor
 

@@ -4,10 +4,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-__all__ = ["Code", "Country", "Email", "Locale", "Name"]
+__all__ = ["Code", "Country", "Email", "Locale", "Name", "address_key"]
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Code = Annotated[str, Field(min_length=1, max_length=100)]
 Email = Annotated[str, Field(pattern=r"^[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,189}$")]
 Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+
+
+def address_key(email: str) -> str:
+    """What two spellings of one mail address share. Only ASCII letters count as the same in both cases: what Unicode folds
+    together (`straße` and `strasse`) are addresses of different people."""
+    return "".join(character.lower() if character.isascii() else character for character in email)

@@ -89,8 +89,9 @@ class Commands:
                 await self.publish([(topic.name, record) for _, record in commands])
             return await expected.outcomes(timeout_s)
 
-    async def promise(self, principal: Principal, promised: Promised) -> Answer:
-        """202 with where to ask for the outcome; remembered, so that the question is answered before there is one."""
+    async def promise(self, principal: Principal, promised: Promised, place: str = "") -> Answer:
+        """202 with where to ask for the outcome (`place`, where it is not /v1/commands); remembered, so that the question is
+        answered before there is one."""
         await self._database[PENDING].replace_one(
             {"_id": promised.command_id},
             {
@@ -101,8 +102,8 @@ class Commands:
             upsert=True,
         )
         headers = {"Preference_Applied": promised.applied} if promised.applied else {}
-        place = f"/v1/commands/{promised.command_id}"
-        return answer(202, {"command_id": promised.command_id, "status": "pending"}, Location=place, **headers)
+        location = place or f"/v1/commands/{promised.command_id}"
+        return answer(202, {"command_id": promised.command_id, "status": "pending"}, Location=location, **headers)
 
     async def state(self, principal: Principal, command_id: str) -> dict[str, Any]:
         """{command_id, status, result?, problem?} of a command that this caller was promised. Raises 404."""

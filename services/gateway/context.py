@@ -172,9 +172,17 @@ class Gateway:
         return response_of(await self.done_once(request, principal, content, work, idempotency_key(request), keep=keep))
 
     async def done_once(
-        self, request: AnyRequest, principal: Principal, content: bytes, work: Work, key: str | None, *, keep: bool = True
+        self,
+        request: AnyRequest,
+        principal: Principal,
+        content: bytes,
+        work: Work,
+        key: str | None,
+        *,
+        keep: bool = True,
+        patient: bool = False,
     ) -> Answer:
-        """As `once`, under a key from elsewhere; gives the answer itself."""
+        """As `once`, under a key from elsewhere; gives the answer itself. `patient`: see `Idempotency.once`."""
 
         async def promising(command_id: str) -> Answer:
             try:
@@ -191,6 +199,7 @@ class Gateway:
             instance=path,
             work=promising,
             keep=keep,
+            patient=patient,
         )
 
 

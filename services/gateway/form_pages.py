@@ -19,13 +19,16 @@ from services.gateway.page import html_answer, in_words, problem_of, rendered, w
 from services.gateway.problems import ProblemError, as_problem
 from services.gateway.requests import AnyRequest, parsed
 from services.gateway.resources.form_reports import (
+    AT_ONCE,
     PROGRAMME,
     FormReport,
     OpenForm,
+    content_of,
     currency_of,
     form_of,
     given_by,
     limited,
+    outcome_of,
     report_by_form,
 )
 from services.gateway.uploads import Upload, upload_of
@@ -63,19 +66,9 @@ async def send_form(request: AnyRequest, gateway: TheGateway, token: FromPath[st
     try:
         form = await form_of(gateway, token)
         limited(form)
-        upload = await upload_of(request)
-        raw = orjson.dumps(given_by(upload, form))
-        digests = [hashlib.sha256(content).hexdigest() for _, _, content in upload.files]
-        nonce = upload.fields.get("nonce", "")
-        sent = form
-
-        async def work(command_id: str) -> Answer:
-            return await report_by_form(request, gateway, sent, parsed(FormReport, raw), upload, command_id)
-
-        # Sent twice it is one report; gone back to and changed it is another.
-        content = orjson.dumps([raw.decode(), digests, nonce])
-        key = hashlib.sha256(content).hexdigest() if nonce else None
-        given = await gateway.done_once(request, form.principal, content, work, key)
+        async with AT_ONCE:
+            upload = await upload_of(request)
+            given = await _sent_once(request, gateway, form, upload)
         if given.status >= 400:
             raise ProblemError(problem_of(given))
     except Exception as error:
@@ -84,8 +77,53 @@ async def send_form(request: AnyRequest, gateway: TheGateway, token: FromPath[st
             return in_words(request, error)
         page = _page(gateway, form, token, upload.fields, met.problem)
         return html_answer(met.problem.status, page, met.headers)
+    if given.status == 202:
+        receipt = given.headers["Location"].rpartition("/")[2]
+        return html_answer(303, "", {"Location": f"/f/{token}/reports/{receipt}"})
     link = orjson.loads(given.body)["link"]["token"]
     return html_answer(303, "", {"Location": f"/l/{link}?said=done"})
+
+
+async def _sent_once(request: AnyRequest, gateway: Gateway, form: OpenForm, upload: Upload) -> Answer:
+    """Sent twice, also at the same moment and to two processes, it is one report; gone back to and changed it is another."""
+    raw = orjson.dumps(given_by(upload, form))
+
+    async def work(command_id: str) -> Answer:
+        return await report_by_form(request, gateway, form, parsed(FormReport, raw), upload, command_id)
+
+    content = content_of(raw, upload)
+    key = hashlib.sha256(content).hexdigest() if upload.fields.get("nonce") else None
+    return await gateway.done_once(request, form.principal, content, work, key, patient=True)
+
+
+@get(
+    "/f/{token:str}/reports/{receipt:str}",
+    operation_id="openFormReport",
+    summary="The page of a report whose outcome was not there at once",
+    media_type="text/html",
+    opt=documented(answers={200: "It is on its way; looks again by itself.", 303: "To the page of the new case."}, public=True),
+)
+async def open_form_report(
+    request: AnyRequest, gateway: TheGateway, token: FromPath[str], receipt: FromPath[str]
+) -> Response[Any]:
+    """For whom the form's page had promised it."""
+    try:
+        form = await form_of(gateway, token)
+        found = await outcome_of(gateway, receipt)
+        if found["status"] == "done":
+            return html_answer(303, "", {"Location": f"/l/{found['result']['link']['token']}?said=done"})
+        if found["status"] == "refused":
+            page = _page(gateway, form, token, wrong=Problem.model_validate(found["problem"]))
+            return html_answer(found["problem"]["status"], page)
+        w = words(_locale(form))
+        page = rendered("words.html", _locale(form), title=_title(form, w), text=w["on_its_way"])
+        return html_answer(200, page, {"Refresh": "2"})
+    except Exception as error:
+        return in_words(request, error)
+
+
+def _title(form: OpenForm, w: Mapping[str, str]) -> str:
+    return w["form_title"].replace("{shop}", form.merchant["name"])
 
 
 def _locale(form: OpenForm) -> str:
@@ -105,7 +143,7 @@ def _page(
     return rendered(
         "form.html",
         locale,
-        title=w["form_title"].replace("{shop}", merchant["name"]),
+        title=_title(form, w),
         token=token,
         # What may have gone through all the same is recognised when it is sent again as it is.
         nonce=(given or {}).get("nonce", "") if wrong is not None and wrong.status >= 500 else str(uuid.uuid4()),
@@ -141,4 +179,4 @@ def _fields(gateway: Gateway, form: OpenForm, w: Mapping[str, str], given: Mappi
     ]
 
 
-routes = (open_form, send_form)
+routes = (open_form, send_form, open_form_report)

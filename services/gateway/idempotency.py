@@ -26,6 +26,8 @@ Work = Callable[[str], Awaitable[Answer]]
 
 LEASE_S = 6.0
 _RENEW_S = 2.0
+_LOOK_S = 0.2
+_PATIENT_LOOKS = 50
 
 
 class Meeting(Enum):
@@ -82,16 +84,26 @@ class Idempotency:
         self._now = now
 
     async def once(
-        self, *, principal: str, route: str, key: str | None, content: bytes, instance: str, work: Work, keep: bool = True
+        self,
+        *,
+        principal: str,
+        route: str,
+        key: str | None,
+        content: bytes,
+        instance: str,
+        work: Work,
+        keep: bool = True,
+        patient: bool = False,
     ) -> Answer:
         """Do `work` once per key; without a key, every request is its own. `content` is what makes two requests the same.
 
         With `keep` false the answer itself is not kept: doing the work again under the same command id gives it again (a secret
-        shown once, a streamed answer). 429 and 5xx answers free the key."""
+        shown once, a streamed answer). 429 and 5xx answers free the key. With `patient` a request whose twin is running waits
+        for the twin's answer: a button pressed twice shows what came of the first."""
         if key is None:
             return await work(str(uuid.uuid4()))
         fingerprint = hashlib.sha256(content).hexdigest()
-        claimed = await self._claim(principal, route, key, fingerprint)
+        claimed = await self._claim(principal, route, key, fingerprint, looks=_PATIENT_LOOKS if patient else 0)
         if isinstance(claimed, Answer):
             return claimed
         try:
@@ -130,8 +142,15 @@ class Idempotency:
             leased = {"leased_until": self._now() + timedelta(seconds=LEASE_S)}
             await self._keys.update_one({"_id": claim.document_id, "owner": claim.owner}, {"$set": leased})
 
-    async def _claim(self, principal: str, route: str, key: str, fingerprint: str) -> _Claim | Answer:
-        """Raises 409 for a running key, 422 for another body."""
+    async def _claim(self, principal: str, route: str, key: str, fingerprint: str, *, looks: int = 0) -> _Claim | Answer:
+        """Raises 409 for a key that is running still after so many more looks, 422 for another body."""
+        for _ in range(looks):
+            try:
+                return await self._claim(principal, route, key, fingerprint)
+            except ProblemError as refused:
+                if refused.problem.type != running_key().problem.type:
+                    raise
+                await asyncio.sleep(_LOOK_S)
         now = self._now()
         claim = _Claim(
             hashlib.sha256("\n".join((principal, route, key)).encode()).hexdigest(),

@@ -33,6 +33,13 @@ class Objects:
         """Keep the bytes; again changes nothing."""
         await self._store.put_async(self.place(evidence_id), content)
 
+    async def remove(self, evidence_id: str) -> None:
+        """Forget the bytes; what is not there is no error."""
+        try:
+            await self._store.delete_async(self.place(evidence_id))
+        except FileNotFoundError:
+            return
+
     async def put_mail(self, mail_id: str, content: bytes) -> None:
         """Keep a mail as it arrived; again changes nothing."""
         await self._store.put_async(f"mails/{mail_id}.eml", content)

@@ -168,7 +168,7 @@ async def _sent(request: AnyRequest, gateway: Gateway, token: str, place: str, w
 
         # A form sent twice is one request; one that was gone back to and changed is another.
         key = hashlib.sha256(content).hexdigest() if form.fields.get("nonce") else None
-        given = await gateway.done_once(request, principal, content, once, key)
+        given = await gateway.done_once(request, principal, content, once, key, patient=True)
         if given.status >= 400:
             raise ProblemError(problem_of(given))
     except Exception as error:
@@ -222,9 +222,9 @@ async def _page(
         role=principal.role,
         order=order,
         buyer_email=body["order"]["buyer"]["email"],
-        placed=None if principal.is_guest else writer.day(order["placed_at"]),
-        amount=None if principal.is_guest else money_text(Money.model_validate(order["amount"]), reader.locale),
-        protection=None if principal.is_guest else writer.protection(order),
+        placed=writer.day(order["placed_at"]) if "placed_at" in order else None,
+        amount=money_text(Money.model_validate(order["amount"]), reader.locale) if "amount" in order else None,
+        protection=writer.protection(order) if "protection" in order else None,
         contact=(merchant or {}).get("body", {}).get("merchant", {}).get("service_contact"),
         cases=cases,
         report=writer.report(body, order, merchant) if acting and _may_report(principal) else None,
@@ -297,7 +297,7 @@ class _Writer:
         asked = self._w["your_turn" if mine else "their_turn"]
         return {
             "asked": asked.replace("{what}", deadline["label"]).replace("{until}", self.moment(deadline["due_at"])),
-            "silence": deadline["on_silence"]["text"],
+            "silence": deadline["on_silence"].get("text", ""),
         }
 
     def _action(self, case_id: str, action: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from engine.decide import at_time
 from engine.programmes import Programmes
 from engine.protection import protection_now
 from engine.views import (
+    Preview,
     allowed_actions,
     evidence_checklist,
     explained_deadlines,
@@ -21,6 +22,7 @@ from engine.views import (
     refund_status,
     unanswered,
 )
+from services.gateway.guests import said_it, seen
 from services.gateway.principals import Principal, acts_until
 from services.gateway.projector import Body, file_of
 from services.gateway.shops import Shop
@@ -33,6 +35,7 @@ __all__ = [
     "merchant_shown",
     "message_shown",
     "order_shown",
+    "preview_shown",
 ]
 
 
@@ -81,9 +84,7 @@ def _version(body: Body) -> int:
 
 
 def order_shown(body: Body, reader: Reader) -> dict[str, Any]:
-    """An order with its protection at this moment, its payout, its ledger and its cases; for a guest, whose it is alone."""
-    if reader.principal.is_guest:
-        return _order_for_guest(body, reader)
+    """An order with its protection at this moment, its payout, its ledger and its cases; for guests as `guests.seen` has it."""
     order = Order.model_validate(body["order"])
     standing = Standing.model_validate(body["standing"])
     file = file_of(body)
@@ -93,7 +94,7 @@ def order_shown(body: Body, reader: Reader) -> dict[str, Any]:
         ledger = at_time(file, reader.now, reader.programmes).ledger
     href = f"/v1/orders/{order.order_id}"
     cases = [case_id for case_id in body["standing"]["cases"] if reader.principal.sees_case(case_id)]
-    return {
+    shown = {
         **_present(body["order"]),
         "buyer": _present(body["order"]["buyer"]),
         "lines": [_present(line) for line in body["order"]["lines"]],
@@ -120,21 +121,7 @@ def order_shown(body: Body, reader: Reader) -> dict[str, Any]:
             "cases": [{"href": f"/v1/cases/{case_id}"} for case_id in cases],
         },
     }
-
-
-def _order_for_guest(body: Body, reader: Reader) -> dict[str, Any]:
-    """What its reporter knows of an order anyway (RD-03)."""
-    order = body["order"]
-    cases = [case_id for case_id in body["standing"]["cases"] if reader.principal.sees_case(case_id)]
-    return {
-        **{name: order[name] for name in ("order_id", "merchant_id", "merchant_name", "order_number")},
-        "cases": cases,
-        "version": _version(body),
-        "_links": {
-            "self": {"href": f"/v1/orders/{order['order_id']}"},
-            "cases": [{"href": f"/v1/cases/{case_id}"} for case_id in cases],
-        },
-    }
+    return seen(reader.principal, "order", shown, said=said_it(reader.principal, body["order"]))
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,15 +230,12 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
         shown["answer"] = _present(case.answer.model_dump(mode="json"))
     if case.proposal is not None:
         shown["proposal"] = case.proposal.model_dump(mode="json")
-    return _for_guest(shown) if principal.is_guest else shown
+    return seen(principal, "case", shown, said=said_it(principal, body["order"]))
 
 
-def _for_guest(shown: dict[str, Any]) -> dict[str, Any]:
-    """The case without what its reporter did not say about the order (RD-03)."""
-    hidden = ("order_date", "order_amount", "facts")
-    kept = {name: value for name, value in shown.items() if name not in hidden}
-    refund = {name: value for name, value in shown["refund"].items() if name != "refundable"}
-    return {**kept, "buyer": {"email": shown["buyer"]["email"]}, "refund": refund}
+def preview_shown(preview: Preview, principal: Principal) -> dict[str, Any]:
+    """What an action would do (NX-04)."""
+    return seen(principal, "preview", preview.model_dump(mode="json"))
 
 
 def message_shown(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,14 +247,13 @@ def message_shown(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def entry_shown(entry: Mapping[str, Any], principal: Principal) -> dict[str, Any]:
-    """An entry of a case's history. Whom its data is not for gets the digest alone: the chain can be followed, not read. The
-    opening of a case has the whole order."""
+    """An entry of a case's history. Whom its data is not for gets the digest alone: the chain can be followed, not read."""
     shown = {
         name: entry[name]
         for name in ("sequence", "order_sequence", "type", "at", "actor", "data_digest", "previous_hash", "hash")
     }
-    if principal.reads_as in entry["visible_to"] and not (principal.is_guest and entry["type"] == "case.opened"):
+    if principal.reads_as in entry["visible_to"]:
         shown |= {"data": entry["data"], "salt": entry["salt"], "version": entry["version"]}
     else:
         shown["redacted"] = True
-    return shown
+    return seen(principal, "entry", shown)

@@ -71,7 +71,7 @@ def register_order(
         return Step(file, (refused(envelope, Problem.invalid_input(unknown)),))
     if envelope.key != _identity(command):
         raise LookupError(f"{envelope.key} is not the id of order {content.order_number} of {content.merchant_id}")
-    programme = _programme(content, merchant, programmes)
+    programme = _programme(content, merchant, programmes, offered=command.reported)
     errors = list(_misfits(command))
     if isinstance(programme, FieldError):
         return Step(file, (refused(envelope, Problem.invalid_input(programme, *errors)),))
@@ -99,7 +99,7 @@ def register_order(
     after = OrderFile(
         order=order,
         partner=merchant.created_by,
-        programmes=merchant.programmes,
+        programmes=_offered(merchant, programme),
         facts=facts,
         registered_facts=len(facts),
         standing=standing,
@@ -205,14 +205,20 @@ def _asked(file: OrderFile, at: datetime, before: tuple[Emission, ...]) -> Step[
     return Step(file.model_copy(update={"check_in": "asked"}), (*before, asked))
 
 
-def _programme(content: OrderContent, merchant: Merchant, programmes: Programmes) -> Programme | FieldError:
+def _programme(content: OrderContent, merchant: Merchant, programmes: Programmes, *, offered: bool) -> Programme | FieldError:
     name = content.programme or merchant.programmes[0]
-    if name not in merchant.programmes:
+    if name not in merchant.programmes and not offered:
         return wrong("/programme", f"{content.merchant_id} does not offer {name}; use {', '.join(merchant.programmes)}.")
     try:
         return programmes.in_force(name, content.placed_at)
     except KeyError:
         return wrong("/programme", f"{name} was not in force yet when the order was placed; use another programme.")
+
+
+def _offered(merchant: Merchant, programme: Programme) -> tuple[str, ...]:
+    """What may be reported under; a form's programme too, whatever else the merchant has agreed (RD-11)."""
+    name = programme.programme
+    return merchant.programmes if name in merchant.programmes else (*merchant.programmes, name)
 
 
 def _misfits(command: RegisterOrder) -> Iterator[FieldError]:

@@ -14,7 +14,10 @@ from contracts.orders import (
     Merchant,
     OpenCase,
     Order,
+    OrderContent,
     OrderLine,
+    OrderRegistered,
+    RegisterOrder,
     Report,
     ReportAccepted,
     ReportContent,
@@ -28,6 +31,7 @@ from engine.protection import refusal_of, standing_with
 from services.intake.answers import may_see, order_full, refused, repeated, settled, told, wrong
 from services.intake.context import Context, claim_id
 from services.intake.documents import CaseSpan, OrderFile, State
+from services.intake.orders import register_order
 
 __all__ = ["answer_claim", "claim_wanted", "submit_report"]
 
@@ -41,12 +45,15 @@ def submit_report(
     file: OrderFile | None, inbound: Inbound, command: SubmitReport, programmes: Programmes, context: Context
 ) -> Step[State]:
     """Accept a report: it is kept, a case is opened, the protection extended and the payout held, in one write (BP-07, 26);
-    `satisfied` ends the protection instead. Cases completes the command where a case opens.
+    `satisfied` ends the protection instead. Cases completes the command where a case opens. A report by form on an order that
+    nobody has registered brings the order with it (RD-03).
 
     404 for an order that is not there or not the caller's, 403 for a merchant and for whom the reason is not, 422 for an
     unknown programme or line, 409 with the refusal of the engine or where the order has too many. The same command, or a claim
     with the same external id at this merchant, is the same report (CP-03)."""
     envelope = inbound.envelope
+    if file is None and command.order is not None:
+        return _with_its_order(inbound, command, command.order, programmes, context)
     if file is None or not may_see(command.actor, file.partner, command.given):
         return Step(file, (refused(envelope, Problem.not_found("order")),))
     if command.actor.role == "merchant":
@@ -59,7 +66,7 @@ def submit_report(
         if known.report_id == report_id or _same_claim(known, content, name):
             return Step(file, (repeated(envelope, _href(file, known.report_id)),))
     merchant = context.merchants.get(order.merchant_id)
-    programme = _programme(name, file, merchant, inbound, programmes, context)
+    programme = _programme(name, file, merchant, command, inbound, programmes, context)
     errors = list(_misfits(order, command, inbound))
     if isinstance(programme, FieldError):
         return Step(file, (refused(envelope, Problem.invalid_input(programme, *errors)),))
@@ -95,6 +102,22 @@ def submit_report(
     if not reason.opens_case:
         return _satisfied(file, inbound, report, programme)
     return _opened(file, inbound, report, programme)
+
+
+def _with_its_order(
+    inbound: Inbound, command: SubmitReport, order: OrderContent, programmes: Programmes, context: Context
+) -> Step[State]:
+    """Register the order that a report names and accept the report, or do neither."""
+    made = register_order(
+        None, inbound, RegisterOrder(content=order, reported=True, actor=command.actor), context.merchants, programmes
+    )
+    if not isinstance(made.state, OrderFile):
+        return made
+    step = submit_report(made.state, inbound, command, programmes, context)
+    if not isinstance(step.state, OrderFile) or not step.state.reports:
+        return Step(None, step.emissions)
+    event = OrderRegistered(order=made.state.order, facts=made.state.facts, standing=made.state.standing)
+    return Step(step.state, (told(inbound.envelope, event), *step.emissions))
 
 
 def claim_wanted(
@@ -199,11 +222,18 @@ def _href(file: OrderFile, report_id: str) -> str:
 
 
 def _programme(
-    name: str, file: OrderFile, merchant: Merchant | None, inbound: Inbound, programmes: Programmes, context: Context
+    name: str,
+    file: OrderFile,
+    merchant: Merchant | None,
+    command: SubmitReport,
+    inbound: Inbound,
+    programmes: Programmes,
+    context: Context,
 ) -> Programme | FieldError:
-    """What the merchant offered when the order was registered, or offers now, in the version in force for it (BP-24)."""
+    """What the merchant offered when the order was registered, or offers now, in the version in force for it (BP-24). A form
+    offers its own (RD-11)."""
     offered = dict.fromkeys((*file.programmes, *(merchant.programmes if merchant is not None else ())))
-    if name not in offered:
+    if name not in offered and command.form_id is None:
         return wrong("/programme", f"The order's merchant does not offer {name}; use {', '.join(offered)}.")
     try:
         return programmes.in_force(

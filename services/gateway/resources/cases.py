@@ -22,11 +22,12 @@ from services.gateway.answers import Answer, answer, listed, response_of, with_v
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import Place, cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
+from services.gateway.guests import require_filters_seen
 from services.gateway.lists import Filter, newest_first, scope_of
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, unreadable, wrong_query
 from services.gateway.projector import Body, file_of
-from services.gateway.representations import case_shown
+from services.gateway.representations import case_shown, preview_shown
 from services.gateway.requests import AnyRequest, field_errors, if_match, json_body, preference
 from services.gateway.shops import Shop
 from services.gateway.store import ORDERS
@@ -202,7 +203,7 @@ async def preview_action(
         found = preview(file, command, reader.now, gateway.programmes, standing, reader.locale)
         if isinstance(found, Refusal):
             raise ProblemError(found.problem)
-        return answer(200, found.model_dump(mode="json"))
+        return answer(200, preview_shown(found, principal))
 
     return await gateway.once(request, principal, raw, work)
 
@@ -229,6 +230,7 @@ async def list_cases(request: AnyRequest, gateway: TheGateway, principal: Caller
     given = query(request)
     limit = whole_number("limit", given.get("limit"), 50, 1, 200)
     place = place_of(given.get("cursor"), str, str, int)
+    require_filters_seen(principal, given)
     wanted, fits = _wanted(given, principal)
     scope = await scope_of(gateway, principal, given.get("merchant_id"))
     if scope is None or wanted is None or (scope.get("_id", wanted.get("_id")) != wanted.get("_id", scope.get("_id"))):

@@ -23,7 +23,7 @@ from services.gateway.requests import AnyRequest, known_id
 from services.gateway.store import EVIDENCE, MESSAGES, Document
 from services.gateway.uploads import Upload, media_type_of_bytes, safe_name, upload_of
 
-__all__ = ["content_of", "keep", "put_file", "readable", "routes"]
+__all__ = ["checked_type", "content_of", "keep", "put_file", "readable", "routes", "take_back"]
 
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,49}", re.ASCII)
 _AT_ONCE = asyncio.Semaphore(6)
@@ -98,11 +98,17 @@ async def keep(
     except ProblemError:
         raise field_error("/order_id", "there is no order of this id that you may see") from None
     gateway.require_acting(principal, body)
+    media_type = checked_type(content)
+    evidence_id = child_id("evd", order_id, command_id, str(number))
+    return await put_file(gateway, principal.actor(), principal.reads_as, evidence_id, name, content, media_type, kind)
+
+
+def checked_type(content: bytes) -> str:
+    """The media type of a file by its bytes. Raises 415 for what is not taken as evidence (NX-14)."""
     media_type = media_type_of_bytes(content)
     if media_type is None:
         raise unsupported("The file is none of PDF, JPEG, PNG, GIF and WebP; what counts are its bytes, not its name.")
-    evidence_id = child_id("evd", order_id, command_id, str(number))
-    return await put_file(gateway, principal.actor(), principal.reads_as, evidence_id, name, content, media_type, kind)
+    return media_type
 
 
 async def put_file(
@@ -131,6 +137,14 @@ async def put_file(
     await gateway.objects.put(evidence_id, content)
     await gateway.database[EVIDENCE].replace_one({"_id": evidence_id}, document, upsert=True)
     return document
+
+
+async def take_back(gateway: Gateway, order_id: str, uploader: str) -> None:
+    """Forget what a principal of this name has uploaded to an order: it came with what was refused, and nobody can name it."""
+    mine = {"_id": {"$regex": f"^evd_{order_id[4:]}_"}, "uploaded_by.id": uploader}
+    async for kept in gateway.database[EVIDENCE].find(mine, {"_id": 1}):
+        await gateway.database[EVIDENCE].delete_one({"_id": kept["_id"]})
+        await gateway.objects.remove(kept["_id"])
 
 
 async def _readers(gateway: Gateway, kept: Document, body: Body | None, only: Principal | None = None) -> list[str]:

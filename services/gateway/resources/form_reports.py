@@ -1,47 +1,69 @@
 """Reports through a merchant's universal form: no account, no key, also on orders that nobody has registered (RD-01 to 04)."""
 
+import asyncio
+import hashlib
 import math
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import orjson
 from babel.numbers import get_territory_currencies
-from litestar import Response, post
+from litestar import Response, get, post
 from litestar.params import FromPath
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from contracts.base import GivenMoment
-from contracts.capability import Capability, FormLink, InvalidToken, mint, read_form
+from contracts.capability import (
+    Capability,
+    FormLink,
+    FormReceipt,
+    InvalidToken,
+    mint,
+    mint_receipt,
+    read_form,
+    read_receipt,
+)
 from contracts.desk import Form
-from contracts.ids import child_id, derived, merchant_key, order_id_of, reported_order_id
+from contracts.ids import child_id, merchant_key, order_id_of, reported_order_id
 from contracts.money import Money
-from contracts.orders import Buyer, CommandRepeated, Contact, OrderContent, RegisterOrder
+from contracts.orders import Buyer, Contact, OrderContent, ReportContent, SubmitReport
 from contracts.problems import Problem
-from contracts.texts import Code
-from contracts.topics import INTAKE_COMMANDS
-from services.gateway.answers import Answer, answer
+from contracts.texts import Code, address_key
+from services.gateway.answers import Answer, answer, response_of
 from services.gateway.buckets import Buckets
 from services.gateway.commands import Promised
-from services.gateway.context import Gateway, TheGateway
+from services.gateway.context import Gateway, TheGateway, evidence_of
 from services.gateway.documented import documented
 from services.gateway.principals import Principal
-from services.gateway.problems import ProblemError, field_error, too_many, unavailable
-from services.gateway.requests import AnyRequest, Preference, json_body, media_type_of, parsed
-from services.gateway.resources.evidence import keep
-from services.gateway.resources.reports import ReportRequest, report
+from services.gateway.problems import ProblemError, field_error, too_many
+from services.gateway.projector import Body
+from services.gateway.requests import AnyRequest, json_body, media_type_of, parsed, preference
+from services.gateway.resources.evidence import checked_type, put_file, take_back
+from services.gateway.resources.reports import ReportRequest, reported
 from services.gateway.shops import desk_of
 from services.gateway.store import MERCHANTS, ORDERS
 from services.gateway.uploads import Upload, safe_name, upload_of
 
-__all__ = ["PROGRAMME", "FormReport", "OpenForm", "currency_of", "form_of", "given_by", "limited", "report_by_form", "routes"]
+__all__ = [
+    "AT_ONCE",
+    "PROGRAMME",
+    "FormReport",
+    "OpenForm",
+    "content_of",
+    "currency_of",
+    "form_of",
+    "given_by",
+    "limited",
+    "outcome_of",
+    "report_by_form",
+    "routes",
+]
 
 PROGRAMME = "returns-desk"
 """What reports through a form belong to (RD-01)."""
-_REGISTERING_S = 5.0
-_BURST, _PER_SECOND = 120, 2.0
-_WHILE_REPORTING = timedelta(days=1)
+_ALREADY_OPEN = "You have reported this already; go on with the link that you were mailed."
 
 
 def _start_of_day(value: object) -> object:
@@ -54,10 +76,21 @@ def _start_of_day(value: object) -> object:
     return value
 
 
+def _trimmed(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _one_line(text: str) -> str:
+    """It goes into the subject of mails."""
+    if not text.isprintable():
+        raise ValueError("give it in one line, without control characters")
+    return text
+
+
 class FormReport(ReportRequest):
     """A report with what its buyer knows of the order. `amount` is what was paid."""
 
-    order_number: Code
+    order_number: Annotated[Code, BeforeValidator(_trimmed), AfterValidator(_one_line)]
     order_date: Annotated[GivenMoment, BeforeValidator(_start_of_day)] | None = None
     """A day, or a moment."""
     contact: Contact  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
@@ -69,6 +102,7 @@ class OpenForm:
 
     form: Form
     merchant: dict[str, Any]
+    token: str
 
     @property
     def principal(self) -> Principal:
@@ -85,17 +119,22 @@ async def form_of(gateway: Gateway, token: str) -> OpenForm:
     found = await gateway.reads.get(MERCHANTS, merchant_key(link.merchant_id))
     for form in desk_of(found["body"]).forms if found is not None else ():
         if found is not None and form.form_id == link.form_id:
-            return OpenForm(form, found["body"]["merchant"])
+            return OpenForm(form, found["body"]["merchant"], token)
     raise ProblemError(Problem.not_found("form"))
 
 
-_BUCKETS = Buckets(_BURST, _PER_SECOND)
+_FORMS = Buckets(120, 2.0)
 """By form: whoever floods one form leaves the others alone."""
+_ADDRESSES = Buckets(30, 1 / 60)
+"""By the address that is given: nobody is flooded with mails through other people's forms."""
+AT_ONCE = asyncio.Semaphore(12)
+"""Filled forms with files that are in hand at the same time: each may hold them in memory. Not shared with the uploads of who
+has a key or link, so that the public way in does not block theirs."""
 
 
 def limited(form: OpenForm) -> None:
     """Raises 429 where a form gets more than people fill in."""
-    wait_s = _BUCKETS.take(form.form.form_id)
+    wait_s = _FORMS.take(form.form.form_id)
     if wait_s:
         raise too_many("This form is sent very often just now.", math.ceil(wait_s))
 
@@ -108,6 +147,7 @@ def limited(form: OpenForm) -> None:
         body=FormReport,
         answers={
             201: "{report_id, case_id, link: {url, token}}: the link reads and acts on the case.",
+            202: "{command_id, status}: its outcome is at the Location.",
             409: "report-refused, with `refusal`",
             429: "rate-limited",
         },
@@ -120,18 +160,24 @@ async def submit_by_form(request: AnyRequest, gateway: TheGateway, token: FromPa
     reported."""
     form = await form_of(gateway, token)
     limited(form)
-    upload = Upload()
-    if media_type_of(request) == "multipart/form-data":
+
+    async def once(raw: bytes, upload: Upload) -> Response[bytes]:
+        async def work(command_id: str) -> Answer:
+            return await report_by_form(request, gateway, form, parsed(FormReport, raw), upload, command_id)
+
+        return await gateway.once(request, form.principal, content_of(raw, upload), work)
+
+    if media_type_of(request) != "multipart/form-data":
+        return await once(await json_body(request), Upload())
+    async with AT_ONCE:
         upload = await upload_of(request)
-        raw = orjson.dumps(given_by(upload, form))
-        same = raw + b"\n".join(content for _, _, content in upload.files)
-    else:
-        same = raw = await json_body(request)
+        return await once(orjson.dumps(given_by(upload, form)), upload)
 
-    async def work(command_id: str) -> Answer:
-        return await report_by_form(request, gateway, form, parsed(FormReport, raw), upload, command_id)
 
-    return await gateway.once(request, form.principal, same, work)
+def content_of(raw: bytes, upload: Upload) -> bytes:
+    """What makes two filled forms the same: their fields and files."""
+    files = [[field, name, hashlib.sha256(content).hexdigest()] for field, name, content in upload.files]
+    return raw + b"\n" + orjson.dumps([files, upload.fields.get("nonce", "")])
 
 
 def given_by(upload: Upload, form: OpenForm) -> dict[str, Any]:
@@ -154,90 +200,146 @@ def _plain(text: str) -> str:
 async def report_by_form(
     request: AnyRequest, gateway: Gateway, form: OpenForm, wanted: FormReport, upload: Upload, command_id: str
 ) -> Answer:
-    """Find or register the order, keep the pictures, and have the report accepted or refused."""
-    if wanted.programme not in (None, PROGRAMME):
-        raise field_error("/programme", f"this form is for {PROGRAMME}; leave it out")
-    merchant_id = form.merchant["merchant_id"]
-    known = await gateway.reads.get(ORDERS, order_id_of(merchant_id, wanted.order_number))
-    mine = known is not None and _is_buyer(known["body"], wanted.contact.email)
-    if known is not None and mine:
-        order_id: str = known["_id"]
-        is_new = False
-    else:
-        order_id = reported_order_id(merchant_id, wanted.order_number, wanted.contact.email)
-        is_new = await _register(gateway, form, wanted, order_id, command_id)
-    capability = Capability(link_id=child_id("lnk", order_id, command_id), order_id=order_id, role="buyer")
-    # A link of an old order only reads; who fills in a form may report however old the order is (a warranty runs for years).
-    now_only = capability.model_copy(update={"expires_at": gateway.clock.now() + _WHILE_REPORTING})
-    reporter = Principal("buyer", f"buyer:{capability.link_id}", capability=now_only)
-    files = [(name, content) for field, name, content in upload.files if field == "file" and (name or content)]
+    """Have a report accepted or refused, with its order where nobody has registered that. A refusal leaves nothing behind; an
+    outcome that is late is promised with 202, and asked for with a receipt."""
+    _require_form_fields(wanted)
+    files = [(safe_name(name), content, checked_type(content)) for name, content in _files(upload)]
+    _require_patience(wanted.contact.email)
+    order_id, order = await _order_of(gateway, form, wanted)
+    reporter = _reporter(order_id, command_id)
+    named = await gateway.evidence(reporter, order_id, wanted.evidence)
     kept = [
-        await keep(gateway, reporter, order_id, safe_name(name), content, command_id, number)
-        for number, (name, content) in enumerate(files)
+        await put_file(gateway, reporter.actor(), "buyer", child_id("evd", order_id, command_id, str(number)), *file)
+        for number, file in enumerate(files)
     ]
-    content = wanted.model_copy(
-        update={
-            "amount": None,
-            "programme": PROGRAMME,
-            "evidence": (*wanted.evidence, *(document["_id"] for document in kept)),
-        }
+    told = {name: getattr(wanted, name) for name in ReportContent.model_fields}
+    command = SubmitReport(
+        order_id=order_id,
+        merchant_id=form.merchant["merchant_id"],
+        content=ReportContent.model_validate({**told, "amount": None, "programme": PROGRAMME}),
+        evidence=(*named, *map(evidence_of, kept)),
+        form_id=form.form.form_id,
+        order=order,
+        actor=reporter.actor(),
     )
-    sent = ReportRequest.model_validate({name: getattr(content, name) for name in ReportRequest.model_fields})
     try:
-        done = await report(request, gateway, reporter, order_id, sent, command_id)
-    except Promised:
-        # Whoever has no key has no place to ask for an outcome. Sent again with the same key the report is known.
-        raise unavailable("The report is on its way. Send it again in a moment for the link to its case.") from None
+        done = await reported(gateway, command, command_id, preference(request))
+    except Promised as promised:
+        receipt = mint_receipt(gateway.settings.secret, FormReceipt(order_id=order_id, command_id=command_id))
+        return await gateway.commands.promise(reporter, promised, f"/v1/forms/{form.token}/reports/{receipt}")
     except ProblemError as refused:
-        raise _telling_nothing(refused) from None
+        if refused.problem.status < 500:
+            await take_back(gateway, order_id, reporter.name)
+        raise ProblemError(_telling_nothing(refused.problem), refused.headers) from None
     if done.case_id is None:
-        raise LookupError(f"{sent.reason} of {sent.programme} opens no case")
-    # Who knows number and address of an order need not be its buyer: of one that was there the link reaches the new case alone.
-    token = mint(gateway.settings.secret, capability.model_copy(update={"case_id": None if is_new else done.case_id}))
+        raise LookupError(f"{wanted.reason} of {PROGRAMME} opens no case")
     shown = {
         "report_id": done.report_id,
         "case_id": done.case_id,
-        "link": {"url": f"{gateway.settings.base_url}/l/{token}", "token": token},
+        "link": _link(gateway, reporter, done.case_id),
     }
     return answer(201, shown, Location=done.href)
 
 
-def _is_buyer(body: dict[str, Any], email: str) -> bool:
-    return "standing" in body and body["order"]["buyer"]["email"].casefold() == email.casefold()
+def _require_form_fields(wanted: FormReport) -> None:
+    """Raises 422 for what a report has and a form has not."""
+    if wanted.programme not in (None, PROGRAMME):
+        raise field_error("/programme", f"this form is for {PROGRAMME}; leave it out")
+    if wanted.lines:
+        # Whether a line fits would tell of a known order what its reporter need not know.
+        raise field_error("/lines", "a form knows no lines of an order; name the goods in `text`")
 
 
-def _telling_nothing(refused: ProblemError) -> ProblemError:
+def _files(upload: Upload) -> list[tuple[str, bytes]]:
+    """(name, bytes) of each file; a browser sends an empty one where none was chosen."""
+    return [(name, content) for field, name, content in upload.files if field == "file" and (name or content)]
+
+
+def _require_patience(email: str) -> None:
+    """Raises 429 where one address is given more often than a person has reports: each makes mails to it."""
+    wait_s = _ADDRESSES.take(address_key(email))
+    if wait_s:
+        raise too_many("This address was given very often just now.", math.ceil(wait_s))
+
+
+def _reporter(order_id: str, command_id: str) -> Principal:
+    """Who sent a form. Its link reaches the one case of its report, from when there is one."""
+    capability = Capability(link_id=child_id("lnk", order_id, command_id), order_id=order_id, role="buyer")
+    return Principal("buyer", f"buyer:{capability.link_id}", capability=capability)
+
+
+def _link(gateway: Gateway, reporter: Principal, case_id: str) -> dict[str, str]:
+    """The link to a case for who reported it. It is for that case alone: whoever knows number and address of an order need not
+    be its buyer, who is mailed a link of the order."""
+    if reporter.capability is None:
+        raise LookupError("a form's reporter has the capability of its link")
+    token = mint(gateway.settings.secret, reporter.capability.model_copy(update={"case_id": case_id}))
+    return {"url": f"{gateway.settings.base_url}/l/{token}", "token": token}
+
+
+def _telling_nothing(problem: Problem) -> Problem:
     """A refusal without the ids of what is behind it."""
-    problem = refused.problem
-    if problem.extra.get("refusal") != "already_open":
-        return refused
-    detail = "You have reported this already; go on with the link that you were mailed."
-    return ProblemError(problem.model_copy(update={"detail": detail}))
+    return problem.model_copy(update={"detail": _ALREADY_OPEN}) if problem.extra.get("refusal") == "already_open" else problem
 
 
-async def _register(gateway: Gateway, form: OpenForm, wanted: FormReport, order_id: str, command_id: str) -> bool:
-    """Have an order kept that is known from this report alone; False where it was reported before. Raises the problem of a
-    refusal, and 503 where it takes too long: sent again with the same key it goes on."""
+def _is_buyer(body: Body, email: str) -> bool:
+    return "standing" in body and address_key(body["order"]["buyer"]["email"]) == address_key(email)
+
+
+async def _order_of(gateway: Gateway, form: OpenForm, wanted: FormReport) -> tuple[str, OrderContent | None]:
+    """The id of the order that a report is about, and what is said of one that was not registered with this address. Raises
+    422."""
     merchant = form.merchant
-    now = gateway.clock.now()
+    merchant_id, email = merchant["merchant_id"], wanted.contact.email
+    known = await gateway.reads.get(ORDERS, order_id_of(merchant_id, wanted.order_number))
+    if known is not None and _is_buyer(known["body"], email):
+        return known["_id"], None
     content = OrderContent(
-        merchant_id=merchant["merchant_id"],
+        merchant_id=merchant_id,
         order_number=wanted.order_number,
         channel=form.form.channel,
         programme=PROGRAMME,
-        buyer=Buyer(email=wanted.contact.email, phone=wanted.contact.phone, locale=form.form.locale or merchant["locale"]),
+        buyer=Buyer(email=email, phone=wanted.contact.phone, locale=form.form.locale or merchant["locale"]),
         amount=wanted.amount or Money.zero(currency_of(merchant)),
-        placed_at=_placed(wanted.order_date, merchant, now),
+        placed_at=_placed(wanted.order_date, merchant, gateway.clock.now()),
         protection_activated=False,
     )
-    command = RegisterOrder(content=content, reported=True, actor=form.principal.actor())
+    return reported_order_id(merchant_id, wanted.order_number, email), content
+
+
+@get(
+    "/v1/forms/{token:str}/reports/{receipt:str}",
+    operation_id="getFormReport",
+    summary="What became of a report by form that was answered with 202",
+    opt=documented(
+        answers={200: "{command_id, status: pending|done|refused, result: {href, report_id, case_id, link}, problem}"},
+        public=True,
+    ),
+)
+async def get_form_report(gateway: TheGateway, token: FromPath[str], receipt: FromPath[str]) -> Response[bytes]:
+    """At the `Location` of that answer, for 48 hours."""
+    await form_of(gateway, token)
+    return response_of(answer(200, await outcome_of(gateway, receipt)))
+
+
+async def outcome_of(gateway: Gateway, receipt: str) -> dict[str, Any]:
+    """{command_id, status, result?, problem?} of a report by form. Raises 404."""
     try:
-        outcome = await gateway.commands.ask(
-            INTAKE_COMMANDS, order_id, command, derived("form-order", command_id), Preference(_REGISTERING_S, "")
-        )
-    except Promised:
-        raise unavailable("The order is being kept. Send the form again in a moment.") from None
-    return outcome["kind"] != CommandRepeated.kind
+        given = read_receipt(gateway.settings.secret, receipt)
+    except InvalidToken:
+        raise ProblemError(Problem.not_found("report")) from None
+    reporter = _reporter(given.order_id, given.command_id)
+    state = await gateway.commands.state(reporter, given.command_id)
+    if state["status"] == "refused":
+        await take_back(gateway, given.order_id, reporter.name)
+        if state["problem"].get("refusal") == "already_open":
+            state["problem"]["detail"] = _ALREADY_OPEN
+    if state["status"] == "done":
+        case_id = state["result"]["href"].rpartition("/")[2]
+        report_id = child_id("rep", given.order_id, given.command_id, length=8)
+        link = _link(gateway, reporter, case_id)
+        state["result"] |= {"report_id": report_id, "case_id": case_id, "link": link}
+    return state
 
 
 def _placed(given: datetime | None, merchant: dict[str, Any], now: datetime) -> datetime:
@@ -257,4 +359,4 @@ def currency_of(merchant: dict[str, Any]) -> str:
     return found[-1] if found else "EUR"
 
 
-routes = (submit_by_form,)
+routes = (submit_by_form, get_form_report)

@@ -13,6 +13,7 @@ from services.gateway.answers import Answer, listed, response_of, with_version
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
+from services.gateway.guests import require_filters_seen
 from services.gateway.lists import Filter, before, newest_first, scope_of
 from services.gateway.principals import Principal
 from services.gateway.problems import wrong_query
@@ -97,6 +98,7 @@ async def list_orders(request: AnyRequest, gateway: TheGateway, principal: Calle
     given = query(request)
     limit = whole_number("limit", given.get("limit"), 50, 1, 200)
     place = place_of(given.get("cursor"), str, str)
+    require_filters_seen(principal, given)
     wanted: Filter = {"body.standing": {"$exists": True}}
     if "status" in given:
         if given["status"] not in _STATUSES:

@@ -18,9 +18,9 @@ from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError
 from services.gateway.projector import Body
 from services.gateway.representations import order_shown
-from services.gateway.requests import AnyRequest, json_body, known_id, parsed, preference
+from services.gateway.requests import AnyRequest, Preference, json_body, known_id, parsed, preference
 
-__all__ = ["ReportRequest", "Reported", "report", "routes", "submit"]
+__all__ = ["ReportRequest", "Reported", "report", "reported", "routes", "submit"]
 
 EvidenceIds = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=50)]
 
@@ -100,14 +100,21 @@ async def report(
         given=principal.was_given(body["order"]["merchant_id"]),
         actor=principal.actor(for_buyer=True),
     )
-    outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
+    return await reported(gateway, command, command_id, preference(request))
+
+
+async def reported(gateway: Gateway, command: SubmitReport, command_id: str, prefer: Preference) -> Reported:
+    """The report that a command brings, there when its case is open. Raises the problem of a refusal, and Promised."""
+    outcome = await gateway.commands.ask(INTAKE_COMMANDS, command.order_id, command, command_id, prefer)
     case_id = outcome.get("case_id") or (outcome["href"].rpartition("/")[2] if "/cases/" in outcome["href"] else None)
 
     def opened(body: Body) -> bool:
-        return case_id is None or (case_id in body["standing"]["cases"] and case_id in body.get("reports", {}))
+        return case_id is None or (
+            "standing" in body and case_id in body["standing"]["cases"] and case_id in body.get("reports", {})
+        )
 
     # A claim that came in before may have done so on another order of the merchant (CP-03).
-    body = await gateway.seen(order_id if case_id is None else order_of(case_id), opened)
+    body = await gateway.seen(command.order_id if case_id is None else order_of(case_id), opened)
     report_id = outcome.get("report_id") or body.get("reports", {}).get(case_id, {}).get("report_id")
     return Reported(report_id, case_id, outcome["href"], outcome["kind"] == CommandRepeated.kind, body)
 

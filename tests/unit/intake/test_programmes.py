@@ -15,12 +15,16 @@ from contracts.orders import (
     OrderRegistered,
     RegisterOrder,
     ReportAccepted,
+    ReportContent,
+    SubmitReport,
 )
+from contracts.texts import address_key
 from contracts.topics import INTAKE_COMMANDS
 from services.intake import orders
 from tests.unit.intake.trading import (
     BUYER,
     MERCHANT,
+    ORDER_ID,
     PARTNER,
     PLACED,
     PLATFORM,
@@ -142,6 +146,76 @@ def test_an_order_that_is_known_from_a_report_takes_no_number_away() -> None:
     assert (told.order.origin, told.order.programme, told.standing.protection.state) == ("reported", "returns-desk", "none")
     later = command.model_copy(update={"content": content(programme="returns-desk", amount={"amount": "5", "currency": "EUR"})})
     assert trade.repeated(later) == f"/v1/orders/{key}"
+
+
+def by_form(key: str, reason: str = "complaint", **order: object) -> SubmitReport:
+    said = {"programme": "returns-desk", "protection_activated": False, "lines": [], **order}
+    return SubmitReport(
+        order_id=key,
+        merchant_id="shop",
+        content=ReportContent(reason=reason, programme="returns-desk"),
+        form_id="frm_1",
+        order=content(**said),
+        actor=BUYER,
+    )
+
+
+@pytest.mark.rule("RD-01", "RD-03", "RD-11")
+def test_a_report_by_form_brings_its_order_also_to_a_shop_that_has_agreed_on_no_returns_desk() -> None:
+    key = reported_order_id("shop", "4711", "buyer@example.com")
+    trade = Trade(key=key)
+    registered, accepted = trade.tell(by_form(key), id_="c1")
+    assert isinstance(registered.message, OrderRegistered)
+    assert isinstance(accepted.message, ReportAccepted)
+    assert (registered.sequenced, registered.settles, accepted.sequenced) == (True, False, True)
+    assert (registered.message.order.origin, registered.message.standing.version) == ("reported", 1)
+    assert (accepted.message.report.programme, accepted.message.standing.version) == ("returns-desk", 2)
+    assert registered.message.order == accepted.message.order == trade.file.order
+    assert trade.repeated(by_form(key), id_="c1") == f"/v1/cases/{accepted.message.case_id}"
+    assert trade.problem(by_form(key)).extra["refusal"] == "already_open"
+    (again,) = trade.tell(by_form(key, "withdrawal", amount={"amount": "5", "currency": "EUR"}))
+    assert isinstance(again.message, ReportAccepted)
+    assert again.message.order == registered.message.order, "what a later report says of it changes nothing"
+    assert isinstance(trade.report("other", programme="returns-desk"), ReportAccepted), "by the link, too"
+
+
+@pytest.mark.rule("RD-03", "RD-11")
+def test_a_form_offers_its_programme_on_a_registered_order_and_nothing_else_does() -> None:
+    trade = Trade()
+    trade.register()
+    assert trade.problem(trade.reporting("complaint", programme="returns-desk")).errors[0].pointer == "/programme"
+    assert isinstance(trade.ask(by_form(ORDER_ID)), ReportAccepted)
+    assert trade.file.order.origin == "registered"
+
+
+@pytest.mark.rule("RD-03")
+@pytest.mark.parametrize(
+    ("reason", "order", "status"),
+    [
+        ("nonsense", {}, 409),
+        ("satisfied", {}, 409),
+        ("complaint", {"amount": {"amount": "-1.00", "currency": "EUR"}}, 422),
+        ("complaint", {"merchant_id": "nobody"}, 422),
+    ],
+)
+def test_a_refused_report_by_form_leaves_no_order(reason: str, order: dict[str, object], status: int) -> None:
+    key = reported_order_id("shop", "4711", "buyer@example.com")
+    trade = Trade(key=key)
+    assert trade.problem(by_form(key, reason, **order)).status == status
+    assert trade.state is None
+    assert isinstance(trade.tell(by_form(key))[0].message, OrderRegistered), "the number is free"
+
+
+def test_only_a_form_s_report_brings_an_order() -> None:
+    trade = Trade(key=reported_order_id("shop", "4711", "buyer@example.com"))
+    assert trade.problem(trade.reporting("complaint")).status == 404
+
+
+@pytest.mark.rule("RD-03")
+def test_addresses_that_only_unicode_takes_for_the_same_are_other_people_s() -> None:
+    assert address_key("Kim@Mail.example") == address_key("kim@mail.EXAMPLE")
+    for mine, other in (("kim@straße.example", "kim@strasse.example"), ("kim@mail.example", "\u212aim@mail.example")):
+        assert reported_order_id("shop", "1", mine) != reported_order_id("shop", "1", other)
 
 
 def test_an_order_keeps_so_many_facts_and_so_much_of_reports(monkeypatch: pytest.MonkeyPatch) -> None:
