@@ -13,6 +13,7 @@ from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_pl
 from recourse.benching.gateway import bench_gateway
 from recourse.benching.ingest import bench_ingest
 from recourse.failing import failing_clearly
+from recourse.instances import TWO_GATEWAYS, TWO_OF_EACH, InstancesOption
 from recourse.replay import play, starting_clock
 from recourse.sandbox import empty_folder, own_sandbox
 from recourse.verify import verified
@@ -47,6 +48,7 @@ def ingest(
 def gateway(
     reports: Annotated[int, typer.Option(min=20, help="So many reports.")] = 400,
     rate: Annotated[float, typer.Option(min=1, help="So many of them a second.")] = 20.0,
+    instances: InstancesOption = TWO_GATEWAYS,
     as_json: AsJson = False,
     data: Data = Path(".recourse/bench"),
     stack: StackOption = Choice.AUTO,
@@ -55,7 +57,7 @@ def gateway(
     another gateway."""
     with failing_clearly(StackError, PlayError, GaveUp, OSError):
         clock = starting_clock(generate(reports, 1))
-        with own_sandbox(data, clock, instances=2, stack=stack) as sandbox:
+        with own_sandbox(data, clock, instances=instances, stack=stack) as sandbox:
             result = uvloop.run(bench_gateway(sandbox, reports, rate))
     _show(result, as_json)
 
@@ -66,7 +68,7 @@ def chaos(
     orders: Annotated[int, typer.Option(min=20, help="So many orders.")] = 3_000,
     kills: Annotated[int, typer.Option(min=1, help="So many kills, over all services.")] = 30,
     seed: Annotated[int, typer.Option(help="The moments of the kills and what people do are drawn from it.")] = 1,
-    instances: Annotated[int, typer.Option(min=1, max=9, help="Processes of each service.")] = 2,
+    instances: InstancesOption = TWO_OF_EACH,
     as_json: AsJson = False,
     data: Data = Path(".recourse/chaos"),
     stack: StackOption = Choice.AUTO,

@@ -20,6 +20,7 @@ from contracts.base import parse_moment
 from deploy.local import Choice, StackError
 from deploy.local.stack import to_stderr
 from recourse.failing import failing_clearly
+from recourse.instances import ONE_OF_EACH, InstancesOption
 from recourse.sandbox import Sandbox, existing_sandbox, own_sandbox
 from simulator.agenda import Pace
 from simulator.client import Api, GaveUp
@@ -44,7 +45,7 @@ def replay(
     seed: Annotated[int, typer.Option(help="What people do is drawn from it: the same seed, the same outcomes.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON line.")] = False,
     data: Annotated[Path, typer.Option(help="Folder of its own sandbox; made anew, and kept.")] = Path(".recourse/replay"),
-    instances: Annotated[int, typer.Option(min=1, max=9, help="Processes of each service in its own sandbox.")] = 1,
+    instances: InstancesOption = ONE_OF_EACH,
     stack: Annotated[Choice, typer.Option(help="What broker and store of its own sandbox are taken from.")] = Choice.AUTO,
 ) -> None:
     """Play orders as partner, buyers, merchants and agents through the public API, on the test clock, to their end."""

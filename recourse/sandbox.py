@@ -16,6 +16,7 @@ from contracts.base import format_moment
 from deploy.local import Choice, StackError
 from deploy.local.process import Child, Launch, start, tail
 from deploy.local.stack import STATE_FILE
+from recourse.instances import ONE_OF_EACH, Instances, written
 from recourse.up import OWN_FILE, READY_FILE
 from simulator.player import Keys
 
@@ -84,18 +85,18 @@ def own_sandbox(
     data: Path,
     clock: datetime,
     *,
-    instances: int = 1,
+    instances: Instances = ONE_OF_EACH,
     stack: Choice = Choice.AUTO,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Sandbox]:
     """Start a sandbox in a fresh `data` folder with its clock at `clock`; it ends with the block, its data stays.
 
-    `environment` adds to that of the sandbox, e.g. addresses of a broker and a store. Raises StackError with the last words of
-    its log."""
+    `environment` adds to that of the sandbox, e.g. addresses of a broker
+    and a store. Raises StackError with the last words of its log."""
     empty_folder(data)
     log = data / "logs" / "up.log"
     command = [sys.executable, "-m", "recourse.main", "up", "--sandbox", "--clock", format_moment(clock)]
-    command += ["--data", str(data.absolute()), "--instances", str(instances), "--stack", stack.value]
+    command += ["--data", str(data.absolute()), "--instances", written(instances), "--stack", stack.value]
     launch = Launch("recourse up", command, cwd=Path.cwd(), log=log, environment=dict(environment or {}), grace=60.0)
     child = start(launch, bound=True)
     try:

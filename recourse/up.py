@@ -26,6 +26,7 @@ from deploy.local.process import Launch
 from deploy.local.stack import to_stderr, write_json
 from engine.programmes import ProgrammeError, Programmes
 from recourse.failing import failing_clearly
+from recourse.instances import ONE_OF_EACH, Instances, InstancesOption, service_names
 from recourse.run import Service
 from recourse.supervisor import Kept, Supervisor
 
@@ -44,7 +45,7 @@ def up(
     data: Annotated[Path, typer.Option(help="Folder that keeps data, logs and keys.")] = Path(".recourse"),
     port: Annotated[int | None, typer.Option(help="Port of the API; a free one if not given.")] = None,
     stack: Annotated[Choice, typer.Option(help="What broker and store are taken from.")] = Choice.AUTO,
-    instances: Annotated[int, typer.Option(min=1, max=9, help="Processes of each service.")] = 1,
+    instances: InstancesOption = ONE_OF_EACH,
 ) -> None:
     """Run everything here until Ctrl-C; prints one JSON line when all is ready."""
     with failing_clearly(StackError, SettingsError, ProgrammeError):
@@ -122,12 +123,12 @@ class Own:
     def save(self, data: Path) -> None:
         write_json(data / OWN_FILE, asdict(self), mode=0o600)
 
-    def claim_ports(self, instances: int, *, sandbox: bool, port: int | None) -> None:
+    def claim_ports(self, instances: Instances, *, sandbox: bool, port: int | None) -> None:
         """A port for everything that listens: that of the last time where it is free. Errors: StackError if `port`
         is taken."""
         names = [f"{name}.health" for name in service_names(instances)]
-        names += [f"gateway-{number}.http" for number in range(1, instances + 1)]
-        names += [f"gateway-{number}.smtp" for number in range(1, instances + 1)]
+        gateways = range(1, instances[Service.GATEWAY] + 1)
+        names += [f"gateway-{number}.{what}" for number in gateways for what in ("http", "smtp")]
         names += ["mailsink.smtp", "mailsink.http", "payments.http"] if sandbox else []
         if port is not None:
             if not is_free(port):
@@ -139,13 +140,6 @@ class Own:
                 self.ports[name] = free_port(self.ports.values())
 
 
-def service_names(instances: int) -> list[str]:
-    """`cases`, or `cases-1`, `cases-2` … where there are several processes of each service."""
-    if instances == 1:
-        return [str(service) for service in Service]
-    return [f"{service}-{number}" for service in Service for number in range(1, instances + 1)]
-
-
 @dataclass(frozen=True)
 class Plan:
     """What runs, with which environment, at which address."""
@@ -155,7 +149,7 @@ class Plan:
     stack: Stack
     sandbox: bool
     clock: str | None
-    instances: int
+    instances: Instances
 
     @property
     def names(self) -> list[str]:
@@ -183,7 +177,7 @@ class Plan:
 
     def http_port(self, gateway: str) -> str:
         """The name of a gateway's port."""
-        return f"{gateway}.http" if self.instances > 1 else FIRST_GATEWAY
+        return FIRST_GATEWAY if gateway == Service.GATEWAY else f"{gateway}.http"
 
     def inbound(self, gateway: str) -> str:
         """Where a gateway takes mails: `host:port`."""
@@ -200,7 +194,7 @@ class Plan:
             "KAFKA_BOOTSTRAP": self.stack.kafka_bootstrap,
             "KAFKA_IDEMPOTENT": "0" if self.stack.broker.kind == BrokerKind.TANSU else "1",
             "MONGO_URI": self.stack.mongo_uri,
-            "INSTANCE": name if self.instances > 1 else f"{service}-1",
+            "INSTANCE": f"{name}-1" if name == service else name,
             "HEALTH_PORT": str(self.own.ports[f"{name}.health"]),
             "SANDBOX": "1" if self.sandbox else "0",
             "BASE_URL": self.base_url,

@@ -15,6 +15,7 @@ from contracts.topics import SERVICES
 from deploy.local import Stack
 from deploy.local.choice import BrokerKind
 from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_play
+from recourse.instances import ONE_OF_EACH, TWO_OF_EACH, Instances
 from recourse.replay import play, starting_clock
 from recourse.sandbox import Sandbox, own_sandbox
 from recourse.verification.whole import verify_all
@@ -25,7 +26,7 @@ BATCH = generate(ORDERS, SEED)
 
 
 @contextmanager
-def sandbox(stack: Stack, folder: Path, instances: int) -> Iterator[tuple[Sandbox, Settings]]:
+def sandbox(stack: Stack, folder: Path, instances: Instances) -> Iterator[tuple[Sandbox, Settings]]:
     """A sandbox on the session's broker and store, in a namespace of its own."""
     namespace = f"chaos-{uuid.uuid4().hex[:6]}-"
     environment = {
@@ -40,7 +41,7 @@ def sandbox(stack: Stack, folder: Path, instances: int) -> Iterator[tuple[Sandbo
 
 @pytest.mark.timeout(600)
 async def test_a_play_under_kills_and_restarts_ends_as_one_without(stack: Stack, tmp_path: Path) -> None:
-    with sandbox(stack, tmp_path / "undisturbed", instances=1) as (quiet, settings):
+    with sandbox(stack, tmp_path / "undisturbed", instances=ONE_OF_EACH) as (quiet, settings):
         undisturbed, _, _ = await play(quiet, BATCH, SEED)
         assert undisturbed.surprises == []
         assert (await verify_all(settings, tmp_path / "undisturbed" / "payments"))["violations"] == []
@@ -54,7 +55,7 @@ async def test_a_play_under_kills_and_restarts_ends_as_one_without(stack: Stack,
     # A broker that keeps its topics in memory only has nothing to come back with.
     restarts = (STORE,) if stack.broker.kind == BrokerKind.TANSU else (BROKER, STORE)
     restarts = restarts if "RECOURSE_KAFKA_BOOTSTRAP" not in os.environ else ()
-    with sandbox(stack, tmp_path / "disturbed", instances=2) as (shaken, settings):
+    with sandbox(stack, tmp_path / "disturbed", instances=TWO_OF_EACH) as (shaken, settings):
         plan = blows(BATCH, SEED, list(shaken.ready()["services"]), KILLS, restarts=restarts)
         disturbed, _, _, struck = await disturbed_play(shaken, BATCH, SEED, plan, restart)
         assert struck.keys() >= set(SERVICES)

@@ -6,13 +6,15 @@ import stat
 from pathlib import Path
 
 import pytest
+import typer
 
 from chassis.settings import SettingsError
 from deploy.local.errors import StackError
 from deploy.local.parts import Product
 from deploy.local.stack import State, read_state, write_state
+from recourse.instances import instances_of, service_names, written
 from recourse.supervisor import FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER, Patience
-from recourse.up import FIRST_GATEWAY, OWN_FILE, Own, check_clock, service_names
+from recourse.up import FIRST_GATEWAY, OWN_FILE, Own, check_clock
 
 
 def test_pauses_double_and_start_again_after_a_steady_life() -> None:
@@ -27,17 +29,29 @@ def test_pauses_double_and_start_again_after_a_steady_life() -> None:
 
 
 def test_names_of_services() -> None:
-    assert service_names(1) == ["intake", "cases", "escalation", "notifications", "gateway"]
-    assert service_names(2)[:4] == ["intake-1", "intake-2", "cases-1", "cases-2"]
+    assert service_names(instances_of("1")) == ["intake", "cases", "escalation", "notifications", "gateway"]
+    assert service_names(instances_of("2"))[:4] == ["intake-1", "intake-2", "cases-1", "cases-2"]
+    some = instances_of("gateway=2,cases=3")
+    assert service_names(some)[:5] == ["intake", "cases-1", "cases-2", "cases-3", "escalation"]
+    assert service_names(some)[-2:] == ["gateway-1", "gateway-2"]
+    assert instances_of(written(some)) == some
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("0", "no number from 1 to 9"), ("x", "no number"), ("gateway=", "no number"), ("mail=2", "no service")]
+)
+def test_wrong_numbers_of_processes_say_what_to_give(text: str, said: str) -> None:
+    with pytest.raises(typer.BadParameter, match=said):
+        instances_of(text)
 
 
 def test_keys_and_ports_outlive_a_restart(tmp_path: Path) -> None:
     first = Own.load(tmp_path)
-    first.claim_ports(2, sandbox=True, port=None)
+    first.claim_ports(instances_of("2"), sandbox=True, port=None)
     first.save(tmp_path)
     assert stat.S_IMODE(os.stat(tmp_path / OWN_FILE).st_mode) == 0o600
     again = Own.load(tmp_path)
-    again.claim_ports(1, sandbox=True, port=None)
+    again.claim_ports(instances_of("1"), sandbox=True, port=None)
     assert (again.keys, again.secret) == (first.keys, first.secret)
     assert again.ports[FIRST_GATEWAY] == first.ports[FIRST_GATEWAY]
     assert len(set(first.keys.values()) | {first.secret}) == 3
@@ -46,9 +60,9 @@ def test_keys_and_ports_outlive_a_restart(tmp_path: Path) -> None:
 
 def test_a_port_asked_for_is_taken_from_whoever_had_it(tmp_path: Path) -> None:
     own = Own.load(tmp_path)
-    own.claim_ports(1, sandbox=False, port=None)
+    own.claim_ports(instances_of("1"), sandbox=False, port=None)
     wanted = own.ports["cases.health"]
-    own.claim_ports(1, sandbox=False, port=wanted)
+    own.claim_ports(instances_of("1"), sandbox=False, port=wanted)
     assert own.ports[FIRST_GATEWAY] == wanted
     assert own.ports["cases.health"] != wanted
 
