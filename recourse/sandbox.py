@@ -91,8 +91,8 @@ def own_sandbox(
 ) -> Iterator[Sandbox]:
     """Start a sandbox in a fresh `data` folder with its clock at `clock`; it ends with the block, its data stays.
 
-    `environment` adds to that of the sandbox, e.g. addresses of a broker
-    and a store. Raises StackError with the last words of its log."""
+    `environment` adds to that of the sandbox, e.g. addresses of a broker and a store. Raises StackError with the last words of
+    its log."""
     empty_folder(data)
     log = data / "logs" / "up.log"
     command = [sys.executable, "-m", "recourse.main", "up", "--sandbox", "--clock", format_moment(clock)]
