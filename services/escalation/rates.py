@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from chassis.handler import Emission, Inbound, Step
-from chassis.store import Append, Database, MongoStore, counted
+from chassis.store import Append, Database, MongoStore
 from contracts.base import Message, format_moment
 from contracts.cases import CaseEvent, CaseOpened, Change
 from contracts.ids import merchant_key
@@ -60,7 +60,7 @@ class Rates:
 
     async def find(self, batch: Sequence[Inbound]) -> RateFindings:
         """Keep what the batch tells of orders and problems, then read what its rates need: a statement for each kind of record,
-        and three for each merchant that is asked about, however often."""
+        and three for all merchants that are asked about."""
         messages = [inbound.envelope.message for inbound in batch]
         problems = frozenset(each.case_id for each in messages if isinstance(each, CaseOpened) and self._is_problem(each))
         await self._store.append([line for message in messages for line in _lines(message, problems)])
@@ -73,7 +73,7 @@ class Rates:
             if isinstance(message, _OF_RATES)
         }
         return RateFindings(
-            windows={place: await self._window(place[0], at) for place, at in days.items()},
+            windows=await self._windows(days),
             last_asked={message.merchant_id: each.id for each, message in told if isinstance(message, AskIssueRate)},
             problems=problems,
             merchant_of=await self._merchants_of(ended) if ended else {},
@@ -91,19 +91,35 @@ class Rates:
             return True
         return reason is None or reason.is_problem
 
-    async def _window(self, merchant_id: str, at: datetime) -> Window:
-        since = {"merchant": merchant_id, "day": {"$gte": first_day(at).isoformat(), "$lte": at.date().isoformat()}}
-        by_day = await counted(self._database[_ORDERS], since, "day")
-        orders = {date.fromisoformat(day): count for day, count in by_day.items()}
-        issues = await self._database[_ISSUES].find(since, batch_size=10_000).to_list(None)
-        ends = await self._outcomes([issue["_id"] for issue in issues]) if issues else {}
-        return Window(
-            orders,
-            tuple(
-                Issue(issue["_id"], issue["order"], date.fromisoformat(issue["day"]), ends.get(issue["_id"]))
-                for issue in issues
-            ),
-        )
+    async def _windows(self, asked: Mapping[tuple[str, date], datetime]) -> dict[tuple[str, date], Window]:
+        """The windows of merchants that end with a day each; `asked` has a moment of that day. Three statements for all."""
+        if not asked:
+            return {}
+        spans = {place: (first_day(at).isoformat(), at.date().isoformat()) for place, at in asked.items()}
+        wanted = {
+            "$or": [
+                {"merchant": merchant_id, "day": {"$gte": first, "$lte": last}}
+                for (merchant_id, _), (first, last) in spans.items()
+            ]
+        }
+        place = {"merchant": "$merchant", "day": "$day"}
+        grouped = self._database[_ORDERS].aggregate([{"$match": wanted}, {"$group": {"_id": place, "count": {"$sum": 1}}}])
+        orders: dict[str, dict[str, int]] = {}
+        for found in await grouped.to_list(None):
+            orders.setdefault(found["_id"]["merchant"], {})[found["_id"]["day"]] = found["count"]
+        kept = await self._database[_ISSUES].find(wanted, batch_size=10_000).to_list(None)
+        ends = await self._outcomes([issue["_id"] for issue in kept]) if kept else {}
+        issues: dict[str, list[Issue]] = {}
+        for issue in kept:
+            told = Issue(issue["_id"], issue["order"], date.fromisoformat(issue["day"]), ends.get(issue["_id"]))
+            issues.setdefault(issue["merchant"], []).append(told)
+        windows: dict[tuple[str, date], Window] = {}
+        for (merchant_id, last_day), (first, last) in spans.items():
+            windows[merchant_id, last_day] = Window(
+                {date.fromisoformat(day): count for day, count in orders.get(merchant_id, {}).items() if first <= day <= last},
+                tuple(each for each in issues.get(merchant_id, ()) if first <= each.day.isoformat() <= last),
+            )
+        return windows
 
     async def _outcomes(self, case_ids: Sequence[str]) -> dict[str, str | None]:
         """The latest outcome of each case that has ended; None for one that was reopened since."""
