@@ -56,10 +56,15 @@ def written(instances: Instances) -> str:
     return ",".join(f"{service}={count}" for service, count in instances.items())
 
 
+def _option(given: str | Instances) -> Instances:
+    """What is given on the command line, or the default of an option, which typer passes through here as well."""
+    return instances_of(given) if isinstance(given, str) else given
+
+
 InstancesOption = Annotated[
     Instances,
     typer.Option(
-        parser=instances_of,
+        parser=_option,
         metavar="N|SERVICE=N,…",
         show_default=False,
         help="Processes of each service; of some, as in gateway=2,cases=3.",

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from chassis.settings import SettingsError
 from deploy.local.errors import StackError
 from deploy.local.parts import Product
 from deploy.local.stack import State, read_state, write_state
-from recourse.instances import instances_of, service_names, written
+from recourse.instances import TWO_GATEWAYS, InstancesOption, instances_of, service_names, written
+from recourse.run import Service
 from recourse.supervisor import FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER, Patience
 from recourse.up import FIRST_GATEWAY, OWN_FILE, Own, check_clock
 
@@ -98,3 +100,17 @@ def test_state_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_clocks_that_are_refused(clock: str, sandbox: bool, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         check_clock(clock, sandbox=sandbox)
+
+
+def test_processes_are_numbered_on_the_command_line() -> None:
+    app = typer.Typer()
+    seen: list[str] = []
+
+    @app.command()
+    def command(instances: InstancesOption = TWO_GATEWAYS) -> None:
+        seen.append(written(instances))
+
+    for given in ([], ["--instances", "2"], ["--instances", "cases=3"]):
+        assert CliRunner().invoke(app, given).exit_code == 0
+    assert [instances_of(each)[Service.GATEWAY] for each in seen] == [2, 2, 1]
+    assert [instances_of(each)[Service.CASES] for each in seen] == [1, 2, 3]
