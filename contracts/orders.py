@@ -117,7 +117,9 @@ class OrderLine(Model):
     unit_price: Money
 
 
-FactKind = Literal["shipped", "delivered", "returned", "refunded", "paid_out", "cancelled"]
+FactKind = Literal["shipped", "delivered", "returned", "refunded", "paid_out", "netted", "cancelled"]
+"""`paid_out`: the merchant was paid for the order. `netted`: a later payout of the merchant was less by what was refunded of
+this one (OI-08)."""
 
 
 class FactContent(Model):

@@ -123,8 +123,8 @@ def registered(file: OrderFile, command_id: str, at: datetime) -> tuple[Emission
 def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -> Step[State]:
     """Keep a fact with its source and time (CP-06). The same kind and external id again is the same fact.
 
-    404 for an order that is not there or not the caller's, 403 for a buyer, 422 for a refund without an amount or in
-    another currency."""
+    404 for an order that is not there or not the caller's, 403 for a buyer, and for a merchant that says what was netted from
+    its own payout, 422 for money that flowed without an amount or in another currency."""
     envelope = inbound.envelope
     if file is None or not may_see(command.actor, file.partner, command.given):
         return Step(file, (refused(envelope, Problem.not_found("order")),))
@@ -132,6 +132,8 @@ def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -
         return Step(file, (refused(envelope, Problem.forbidden("Facts come from the partner, merchant or platform.")),))
     order = file.order
     content = command.content
+    if content.kind == "netted" and command.actor.role == "merchant":
+        return Step(file, (refused(envelope, Problem.forbidden("What a payout was less by is told by who pays it out.")),))
     fact = _fact(order, file.facts, file.standing.payout.held, content, command.actor, envelope.time, (envelope.id,))
     if any(known.fact_id == fact.fact_id or _same_source(known, content) for known in file.facts):
         return Step(file, (repeated(envelope, file.href),))
@@ -245,6 +247,8 @@ def _fact_misfits(fact: FactContent, paid: Money, place: str) -> Iterator[FieldE
     if fact.amount is None:
         if fact.kind == "refunded":
             yield wrong(f"{place}/amount", "A refund needs the amount that was refunded.")
+        elif fact.kind == "netted":
+            yield wrong(f"{place}/amount", "Give the amount that the payout was less by.")
     elif fact.amount.currency != paid.currency:
         yield wrong(f"{place}/amount", f"The order is in {paid.currency}; give the amount in it.")
     elif fact.amount.amount < 0:

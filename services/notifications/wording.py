@@ -368,6 +368,7 @@ def _what_was_done(tell: _Telling) -> str:
             "returned": speak._("The goods were returned."),
             "refunded": speak._("A refund was made."),
             "paid_out": speak._("The order was paid out."),
+            "netted": speak._("What was refunded was taken from a later payout."),
             "cancelled": speak._("The order was cancelled."),
         }
         return facts[letter.fact]

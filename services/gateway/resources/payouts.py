@@ -11,15 +11,27 @@ from engine.decide import at_time
 from engine.payouts import payout_of
 from services.gateway.answers import listed, response_of
 from services.gateway.context import Caller, Gateway, TheGateway
-from services.gateway.cursors import cursor, place_of, whole_number
+from services.gateway.cursors import Place, cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
 from services.gateway.lists import Filter, before, newest_first, scope_of
-from services.gateway.problems import ProblemError
+from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.projector import Body, file_of
 from services.gateway.requests import AnyRequest
 from services.gateway.store import ORDERS
 
 __all__ = ["routes"]
+
+_REPORTED: Filter = {"body.reported_at": {"$exists": True}}
+_AMONG: dict[str, Filter] = {
+    # Of what was paid out only what had a case can be owed again.
+    "payable": {"body.standing.payout.held": False, "$or": [{"body.facts.kind": {"$ne": "paid_out"}}, _REPORTED]},
+    "held": {"body.standing.payout.held": True},
+    "paid": {"body.facts.kind": "paid_out"},
+    "netted": {"body.facts.kind": "paid_out", **_REPORTED},
+}
+"""The orders among which those of a state are."""
+_MOST_READS = 20
+"""Pages of orders that one answer looks through; the next one goes on from there."""
 
 
 @get(
@@ -27,32 +39,63 @@ __all__ = ["routes"]
     operation_id="listPayouts",
     summary="Payouts by order, newest order first (OI-08)",
     opt=documented(
-        query={"merchant_id": "Only those of this merchant.", **PAGED},
-        answers={200: "{items: [{order_id, state: payable|held|paid|netted, amount, netted: [{case_id, amount}]}], next}"},
+        query={
+            "merchant_id": "Only those of this merchant.",
+            "state": "Only those that are payable, held, paid or netted. A page may then have fewer items than its limit.",
+            **PAGED,
+        },
+        answers={
+            200: "{items: [{order_id, state: payable|held|paid|netted, amount, netted: [{case_id, amount}], "
+            "settled: [{at, amount, payout?}]}], next}"
+        },
     ),
 )
 async def list_payouts(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """For the platform, partners and merchants, of the orders that they may see. An order is `held` while a case on it is
-    open; `netted` names refunds that flowed after it was paid out and are taken from the merchant's next payout. `amount` of a
-    payable or held order is what the merchant gets for it; of a paid or netted one, what was paid out."""
+    open; `netted` names refunds that flowed after it was paid out and are to be taken from the merchant's next payout. Whoever
+    pays that out says so by a fact `netted` with the amount and, as `external_id`, the payout: it then stands under `settled`
+    and is not taken again. `amount` of a payable or held order is what the merchant gets for it; of a paid or netted one, what
+    was paid out. So the next payout is the sum of what is payable less the sum of what is netted."""
     principal.require("platform", "partner", "merchant")
     if principal.capability is not None:
         raise ProblemError(Problem.forbidden("Payouts are read with a key, not with a link."))
     given = query(request)
     limit = whole_number("limit", given.get("limit"), 50, 1, 200)
+    state = given.get("state")
+    if state is not None and state not in _AMONG:
+        raise wrong_query(("state", f"one of {', '.join(_AMONG)}"))
     place = place_of(given.get("cursor"), str, str)
     # Of an order that only its buyer reported nobody here has the money.
     wanted: Filter = {"body.standing": {"$exists": True}, "body.order.origin": {"$ne": "reported"}}
     scope = await scope_of(gateway, principal, given.get("merchant_id"))
     if scope is None:
         return response_of(listed([], None))
-    wanted |= scope
-    if place is not None:
-        wanted |= before("body.order.placed_at", place)
-    found = await newest_first(gateway.database[ORDERS], wanted, "body.order.placed_at", limit + 1)
-    items = [_shown(document["body"], gateway) for document in found[:limit]]
-    more = cursor([found[limit - 1]["body"]["order"]["placed_at"], found[limit - 1]["_id"]]) if len(found) > limit else None
-    return response_of(listed(items, more))
+    items, following = await _page(gateway, wanted | scope, place, limit, state)
+    return response_of(listed(items, None if following is None else cursor(following)))
+
+
+async def _page(
+    gateway: Gateway, wanted: Filter, place: Place | None, limit: int, state: str | None
+) -> tuple[list[dict[str, Any]], Place | None]:
+    """At most `limit` items after a place, and the place after which to go on; None: these were the last. Which state an order
+    is in shows only when it is looked at."""
+    items: list[dict[str, Any]] = []
+    among = wanted | (_AMONG[state] if state is not None else {})
+    for _ in range(_MOST_READS):
+        after = among if place is None else {"$and": [among, before("body.order.placed_at", place)]}
+        found = await newest_first(gateway.database[ORDERS], after, "body.order.placed_at", limit + 1)
+        for number, document in enumerate(found, start=1):
+            if len(items) == limit or number > limit:
+                break
+            place = [document["body"]["order"]["placed_at"], document["_id"]]
+            item = _shown(document["body"], gateway)
+            if state in (None, item["state"]):
+                items.append(item)
+        else:
+            return items, None
+        if len(items) == limit:
+            break
+    return items, place
 
 
 def _shown(body: Body, gateway: Gateway) -> dict[str, Any]:

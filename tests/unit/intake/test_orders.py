@@ -193,6 +193,8 @@ def test_the_same_external_id_is_the_same_fact() -> None:
         (PARTNER, {"kind": "refunded"}, 422),
         (MERCHANT, {"kind": "refunded", "amount": {"amount": "1", "currency": "USD"}}, 422),
         (PARTNER, {"kind": "refunded", "amount": {"amount": "-1", **EUR}}, 422),
+        (PARTNER, {"kind": "netted"}, 422),
+        (MERCHANT, {"kind": "netted", "amount": {"amount": "1", **EUR}}, 403),
     ],
 )
 def test_a_fact_that_does_not_fit_is_refused(actor: Actor, fields: dict[str, Any], status: int) -> None:
