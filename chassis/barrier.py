@@ -47,6 +47,7 @@ async def follow_clock(
     positions: Callable[[], Mapping[tuple[str, int], int]],
     pending: Callable[[], Mapping[str, int]],
     parked: Callable[[], int],
+    hurry: Callable[[], None],
 ) -> None:
     """Keep this process' clock, and answer each round of the barrier. Runs until cancelled."""
     answered = (0, 0)
@@ -65,6 +66,7 @@ async def follow_clock(
         if last.round == 0 and replaying:
             continue
         replaying = False
+        hurry()
         waited_s = 0.0
         while not (idle() and not any(pending().values())) and waited_s < _IDLE_WAIT_S:
             await asyncio.sleep(0.004)

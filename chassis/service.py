@@ -44,8 +44,10 @@ class Runtime:
         stop: asyncio.Event,
         *,
         background: Sequence[Callable[[], Awaitable[None]]] = (),
+        gather_s: float = 0.0,
     ) -> None:
-        """Run the loop and the background work until `stop` is set. Raises the first failure of either.
+        """Run the loop and the background work until `stop` is set. Raises the first failure of either. Nobody waits for what
+        a service with `gather_s` does, so that it lets records gather for so many seconds.
 
         Background work starts when the sandbox's clock has its first tick, or at once on the real clock."""
         parking = MongoParking(self.database)
@@ -57,7 +59,7 @@ class Runtime:
             await handler.assigned(partitions)
             return await incarnations(self.settings, self.client, handler.topics)
 
-        consumer = LoopConsumer(self.settings, loop, self.health, take_over=take_over)
+        consumer = LoopConsumer(self.settings, loop, self.health, take_over=take_over, gather_s=gather_s)
         self.metrics.append(lambda: _loop_metrics(loop, parking, self.health, self.commands))
         port = serve_telemetry(self.health, self.metrics, self.settings.health_port)
         log.info("%s: health and metrics on port %d", self.service, port)
@@ -76,6 +78,7 @@ class Runtime:
                             positions=lambda: consumer.positions,
                             pending=handler.pending,
                             parked=lambda: parking.count,
+                            hurry=consumer.hurry,
                         ),
                         name="clock",
                     )

@@ -14,6 +14,9 @@ from services.escalation.timers import GRACE, Timers
 
 __all__ = ["serve"]
 
+_GATHER_S = 0.2
+"""How long events gather: what follows from them, timers, rules and rates, is nothing that anybody waits for."""
+
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises what the processing loop or the timers cannot go on from."""
@@ -34,4 +37,4 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await matrix.create_indexes()
         await rates.create_indexes()
         handler = EscalationHandler(timers, store, matrix, rates, programmes)
-        await runtime.run(handler, stop, background=(timers.watch_clock, timers.work))
+        await runtime.run(handler, stop, background=(timers.watch_clock, timers.work), gather_s=_GATHER_S)

@@ -13,6 +13,9 @@ from services.notifications.store import NoticeStore
 
 __all__ = ["serve"]
 
+_GATHER_S = 0.2
+"""How long events gather that mails are written of."""
+
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises ValueError where the mail server's address or the sender cannot be read."""
@@ -35,7 +38,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         handler = NotificationsHandler(offer=postman.offer, own=postman.own, unsent=postman.pending)
         runtime.metrics.append(lambda: _metrics(postman))
-        await runtime.run(handler, stop, background=(postman.work,))
+        await runtime.run(handler, stop, background=(postman.work,), gather_s=_GATHER_S)
 
 
 def _metrics(postman: Postman) -> Iterable[tuple[str, str, str, float]]:

@@ -44,7 +44,7 @@ _CONNECTIONS = 4
 _LOADED = 200
 _IDLE_S = 20.0
 _TIMEOUT_S = 60.0
-_GATHER_S = 0.25
+_GATHER_S = 1.0
 """How long proofs are gathered: what is told and marked together costs every service that hears of it once."""
 _GATHER_LOOK_S = 0.01
 """How often it is looked, while somebody waits for all mails to be done, whether one is still under way."""

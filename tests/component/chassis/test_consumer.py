@@ -1,13 +1,21 @@
-"""The consumer on the real broker: offsets follow what is done, a moment later, and at once at the end."""
+"""The consumer on the real broker: offsets follow what is done, a moment later, and at once at the end; records gather."""
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from chassis.consumer import LoopConsumer
+from chassis.handler import Inbound, Step
+from chassis.loop import ProcessingLoop
+from chassis.parking import MongoParking
+from chassis.service import open_runtime
+from chassis.store import Append, MongoStore
 from contracts.ids import merchant_key
-from contracts.topics import INTAKE_COMMANDS, INTAKE_EVENTS
+from contracts.topics import INTAKE_COMMANDS, INTAKE_EVENTS, READS, Topic
 from deploy.local import Stack
 from services.intake.app import serve
 from tests.component.running import Running, envelope_of, own_namespace, reading
@@ -42,3 +50,75 @@ async def test_offsets_are_committed_in_a_moment_and_at_the_end(stack: Stack) ->
             assert await committed(running, admin) == 40
     finally:
         await admin.close()
+
+
+class _Counting:
+    """A handler that counts its records and does nothing."""
+
+    service = "intake"
+    topics: tuple[Topic, ...] = READS["intake"]
+    gapless: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.seen = 0
+
+    def collection_of(self, key: str) -> None:
+        return None
+
+    def load(self, body: dict[str, Any] | None) -> None:
+        return None
+
+    def dump(self, state: None) -> dict[str, Any]:
+        return {}
+
+    async def prepare(self, batch: Sequence[Inbound]) -> None:
+        self.batches.append(len(batch))
+
+    def apply(self, state: None, inbound: Inbound, context: None) -> Step[None]:
+        self.seen += 1
+        return Step(None)
+
+    def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
+        return appends
+
+    async def appended(self, appends: Sequence[Append]) -> None:
+        """Nothing is appended."""
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        """Nothing is kept."""
+
+    def pending(self) -> Mapping[str, int]:
+        return {}
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.01)
+
+
+async def test_records_gather_until_somebody_is_in_a_hurry(stack: Stack) -> None:
+    async with own_namespace(stack) as running, open_runtime(running.settings, "intake") as runtime:
+        handler = _Counting()
+        parking = MongoParking(runtime.database)
+        loop = ProcessingLoop(handler, MongoStore(runtime.database), runtime.publisher, parking)
+
+        async def take_over(partitions: frozenset[int]) -> dict[str, str]:
+            return {}
+
+        consumer = LoopConsumer(running.settings, loop, runtime.health, take_over=take_over, gather_s=3_600)
+        await consumer.start()
+        try:
+            for number in range(5):
+                await running.send(INTAKE_COMMANDS, envelope_of(put(profile()), merchant_key(f"shop-{number}"), PLACED))
+                if number == 0:
+                    await _until(lambda: handler.seen == 1)
+            await asyncio.sleep(0.5)  # time enough to take them, were it not for the gathering
+            assert handler.batches == [1]  # one that comes alone is taken at once, those behind it wait for an hour
+            consumer.hurry()
+            await _until(lambda: handler.seen == 5)
+        finally:
+            await consumer.stop()
