@@ -45,7 +45,8 @@ class Settings:
     inbound_port: int = 0
     """Where a gateway takes mails by SMTP, from the mail server in front of it; 0: it takes none."""
     inbound_authserv: str = ""
-    """The name under which that server writes Authentication-Results; without it nobody's findings are believed."""
+    """The name under which that server writes Authentication-Results, as it strips those of others. Without it no sender is
+    proved, and mails that answer none of ours open no case by themselves."""
     mailsink_url: str = ""
     """The sandbox's mail server, asked for what arrived."""
     payments_url: str = ""

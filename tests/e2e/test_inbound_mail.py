@@ -120,6 +120,32 @@ def test_the_same_mail_again_is_the_same_mail(letters: Correspondence) -> None:
 
 
 @pytest.mark.rule("CP-04")
+@pytest.mark.parametrize("way", ["one transaction", "one for each recipient", "blind copies"])
+def test_a_mail_to_two_cases_lands_in_each_once(letters: Correspondence, way: str) -> None:
+    world = letters.world
+    other = letters.buyer.report(letters.order, "no_refund")
+    letters.settled()
+    first, second = [each["reply_to"] for each in world.mails(letters.email, "case_opened")]
+    to = PLATFORM if way == "blind copies" else first
+    copy = () if way == "blind copies" else (f"Cc: Support <{second}>",)
+    raw = letters.write("About both.", to=to, headers=copy)
+    if way == "one transaction":
+        place = urlsplit(world.ready["smtp"])
+        with smtplib.SMTP(place.hostname or "", place.port or 25, timeout=30) as smtp:
+            smtp.sendmail(letters.email, [first, second], raw)
+    else:
+        for by, address in (("smtp", first), ("inbound_smtp", second), ("smtp", second)):
+            letters.send(raw, address, by=by)
+    letters.settled()
+    for case_id in (letters.case["case_id"], other["case_id"]):
+        thread = world.platform.get(f"/v1/cases/{case_id}/messages")["items"]
+        assert [each["text"] for each in thread] == ["About both."], case_id
+        whole = f"/v1/inbox/{thread[0]['author']['id'].removeprefix('mail:')}/content"
+        assert b"About both." in world.platform.request("GET", whole).ok()
+    assert letters.items() == []
+
+
+@pytest.mark.rule("CP-04")
 def test_who_is_not_known_does_not_speak_for_a_party(letters: Correspondence) -> None:
     """The address alone is not enough (a forwarded mail), the sender alone is not (a forged one)."""
     forged = letters.mail["reply_to"].replace("case+a", "case+b", 1)
@@ -151,27 +177,68 @@ def test_an_answer_to_the_message_itself_finds_its_case(letters: Correspondence)
     assert [each["text"] for each in letters.thread()] == ["To the sender."]
 
 
-@pytest.mark.rule("BP-06", "BP-07", "BP-08")
-def test_feedback_by_mail_goes_straight_to_the_team(world: World) -> None:
+def feedback(order: Json, text: str, *headers: str, number: int = 1) -> bytes:
+    """A mail out of the blue from the address of an order's buyer."""
+    envelope = Envelope(order["buyer"]["email"], PLATFORM, "<none@x.example>", number)
+    return (plain(envelope, *headers, "Content-Type: text/plain", subject="My order") + f"\r\n\r\n{text}\r\n").encode()
+
+
+@pytest.mark.rule("BP-06", "CP-04")
+def test_feedback_that_anybody_may_have_written_asks_the_team(world: World) -> None:
+    """It opens no case in the buyer's name, tells no merchant and holds no payout; what it asks for is one click away."""
     shop = world.shop()
     order = world.order(shop)
+    text = f"Something is wrong with order #{order['order_number']}."
+    # Only what the mail server in front writes would count, and here nobody has said its name.
+    forged = "Authentication-Results: mx.recourse.example; dmarc=pass"
+    send(world.ready["smtp"], feedback(order, text, forged), PLATFORM, order["buyer"]["email"])
+    world.advance("PT1S")
+    assert world.platform.order(order["order_id"])["payout"] == {"held": False}
+    assert world.mails(order["buyer"]["email"]) + world.mails(shop.contract_email) == []
+    found = world.platform.get("/v1/inbox", state="open", why="unproven_sender")["items"]
+    (item,) = [each for each in found if each.get("order_id") == order["order_id"]]
+    assert item["suggested"] == {"order_id": order["order_id"], "reason": "other"}
+    done = world.platform.post(f"/v1/inbox/{item['item_id']}/assignments", item["suggested"]).ok()
+    case = world.platform.case(done["ended"]["case_id"])
+    assert (case["state"], case["reason"], case["text"]) == ("under_review", "other", text)
+    assert "suggested" not in done
+    # Into the case, too, the team puts it.
+    send(world.ready["smtp"], feedback(order, f"{text} Well?", number=2), PLATFORM, order["buyer"]["email"])
+    world.advance("PT1S")
+    assert world.platform.get(f"/v1/cases/{case['case_id']}/messages")["items"] == []
+    (item,) = world.platform.get("/v1/inbox", state="open", case_id=case["case_id"])["items"]
+    assert item["suggested"] == {"case_id": case["case_id"], "party": "buyer"}
+
+
+@pytest.fixture(scope="module")
+def proving(start_world: Start) -> World:
+    """Behind a mail server that says whether a sender is proved."""
+    return start_world(clock="2021-02-20T10:00:00Z", environment={"RECOURSE_INBOUND_AUTHSERV": "mx.recourse.example"})
+
+
+@pytest.mark.rule("BP-06", "BP-07", "BP-08", "CP-04")
+def test_feedback_of_a_proved_sender_goes_straight_to_the_team(proving: World) -> None:
+    world = proving
+    order = world.order(world.shop())
     email = order["buyer"]["email"]
-    raw = (
-        plain(Envelope(email, PLATFORM, "<none@x.example>", 1), "Content-Type: text/plain", subject="My order")
-        + f"\r\n\r\nSomething is wrong with order #{order['order_number']}.\r\n"
-    )
-    send(world.ready["smtp"], raw.encode(), PLATFORM, email)
+    proved = f"Authentication-Results: mx.recourse.example; dkim=pass header.d={email.partition('@')[2]}"
+    text = f"Something is wrong with order #{order['order_number']}."
+    send(world.ready["smtp"], feedback(order, text, proved), PLATFORM, email)
     world.advance("PT1S")
     (case_id,) = world.platform.order(order["order_id"])["cases"]
     case = world.platform.case(case_id)
-    assert (case["state"], case["reason"]) == ("under_review", "other")
-    assert case["text"] == f"Something is wrong with order #{order['order_number']}."
+    assert (case["state"], case["reason"], case["text"]) == ("under_review", "other", text)
     assert world.mail(email, "case_opened")["case_id"] == case_id
+    send(world.ready["smtp"], feedback(order, f"{text} Well?", proved, number=2), PLATFORM, email)
+    foreign = "Authentication-Results: mx.recourse.example; spf=pass smtp.mailfrom=dmarc=pass@evil.example; dmarc=fail"
+    send(world.ready["smtp"], feedback(order, f"{text} No!", foreign, number=3), PLATFORM, email)
+    world.advance("PT1S")
+    assert [each["text"] for each in world.platform.get(f"/v1/cases/{case_id}/messages")["items"]] == [f"{text} Well?"]
 
 
 @pytest.mark.rule("BP-05", "BP-06")
-def test_the_check_in_can_be_answered_by_mail(start_world: Start) -> None:
-    world = start_world(clock="2021-02-20T10:00:00Z")
+def test_the_check_in_can_be_answered_by_mail(proving: World) -> None:
+    world = proving
     order = world.order(world.shop())
     world.advance("P23D")
     mail = world.mail(order["buyer"]["email"], "check_in")

@@ -19,13 +19,13 @@ from contracts.capability import Capability
 from contracts.cases import PostMessage
 from contracts.evidence import Evidence
 from contracts.ids import child_id, derived, merchant_key, order_of
-from contracts.mailboxes import ReplyAddress, notices_named, read_address, reply_domain
+from contracts.mailboxes import ReplyAddress, notices_named, read_address, reply_address, reply_domain
 from contracts.notices import NoticeBounced, NoticeProof
 from contracts.orders import ReportContent, SubmitReport
 from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS, NOTIFICATIONS_COMMANDS
 from services.gateway.commands import Promised
 from services.gateway.context import Gateway, evidence_of
-from services.gateway.inbound.parsing import Attachment, Mail, read_mail
+from services.gateway.inbound.parsing import Attachment, Mail, read_mail, recipients_of
 from services.gateway.inbound.routing import (
     Bounced,
     ToTeam,
@@ -35,7 +35,7 @@ from services.gateway.inbound.routing import (
     order_numbers,
     without_case,
 )
-from services.gateway.inbound.store import MailStore, identity_of
+from services.gateway.inbound.store import MailStore, document_id, identity_of
 from services.gateway.inbound.wording import left_out_sentence
 from services.gateway.principals import acts_until
 from services.gateway.problems import ProblemError
@@ -142,25 +142,36 @@ class Mailroom:
         yield "mails_unsettled", "gauge", "Mails that are not yet where they belong", self.pending()
 
     async def keep(self, raw: bytes, return_path: str, recipients: Sequence[str]) -> str:
-        """Keep a mail; its id. When this returns the mail cannot be lost any more. Raises what store or objects fail with."""
+        """Keep a mail; its id. When this returns the mail cannot be lost any more. Raises what store or objects fail with.
+
+        It is kept once for each address of ours that the envelope or its headers name: written to two cases it goes into both,
+        and handed over twice, for each of them, it goes into neither twice."""
         mail_id = identity_of(raw)
         now = wall_clock()
-        if await self.mails.get(mail_id) is None:
+        named = (*recipients, *await asyncio.to_thread(recipients_of, raw))
+        own = {place: None for each in named if (place := read_address(self._secret, self.domain, each)) is not None}
+        addresses = [reply_address(self._secret, self.domain, place) for place in own]
+        for address in addresses or [None]:
+            kept_id = document_id(mail_id, address)
+            if await self.mails.get(kept_id) is not None:
+                continue
             self._arriving += 1
             try:
                 await self.gateway.objects.put_mail(mail_id, raw)
                 document = {
-                    "_id": mail_id,
+                    "_id": kept_id,
+                    "mail_id": mail_id,
                     "state": "queued",
                     "due_at": now,
                     "received_at": format_moment(self.gateway.clock.now()),
                     "arrived_at": format_moment(now),
                     "return_path": return_path,
                     "recipients": [recipient[:320] for recipient in recipients[:50]],
+                    "address": address,
                     "size": len(raw),
                 }
                 if await self.mails.add(document):
-                    self._unsettled.add(mail_id)
+                    self._unsettled.add(kept_id)
             finally:
                 self._arriving -= 1
             self._wake.set()
@@ -225,13 +236,14 @@ class Mailroom:
 
     async def read(self, mail: Document) -> Mail:
         """The mail of a document. In a thread: a large one takes a moment."""
-        raw = await self.gateway.objects.get_mail(mail["_id"])
+        raw = await self.gateway.objects.get_mail(mail["mail_id"])
         return await asyncio.to_thread(read_mail, raw, mail["return_path"])
 
     async def _place(self, document: Document) -> None:
-        raw = await self.gateway.objects.get_mail(document["_id"])
+        raw = await self.gateway.objects.get_mail(document["mail_id"])
         mail = await asyncio.to_thread(read_mail, raw, document["return_path"])
-        addressed = self._address(document["recipients"], mail)
+        address = document["address"]
+        addressed = None if address is None else read_address(self._secret, self.domain, address)
         own_id = bool(notices_named(self._secret, mail.message_id.encode(errors="replace")))
         said = " ".join(mail.references).encode(errors="replace")
         notices = notices_named(self._secret, raw[: 2 * 1024 * 1024] if mail.bounce is not None else said)
@@ -243,13 +255,6 @@ class Mailroom:
                 await self._bounced(document, mail, placed)
             case None:
                 await self._from_person(document, mail, addressed, notices)
-
-    def _address(self, recipients: Sequence[str], mail: Mail) -> ReplyAddress | None:
-        """For whom the address was made that the mail came to. The headers name it too where a server rewrote the envelope."""
-        for recipient in (*recipients, *mail.recipients):
-            if (found := read_address(self._secret, self.domain, recipient)) is not None:
-                return found
-        return None
 
     async def _located(self, item: ToTeam, addressed: ReplyAddress | None, notices: Sequence[str]) -> ToTeam:
         """An item with the case that the mail seems to be about."""
@@ -291,8 +296,9 @@ class Mailroom:
             await self._to_team(document, mail, about)
 
     async def _out_of_the_blue(self, document: Document, mail: Mail, proven: str) -> None:
-        """A mail that answers none of ours. A buyer who names the order gives feedback (BP-06): without a case yet it is a
-        report; into an open case it goes only where the sender is proven, because anybody can write a sender's address."""
+        """A mail that answers none of ours. A buyer who names the order gives feedback (BP-06): a message in its open case, or
+        a report. It becomes that by itself only where the mail server in front proves the sender, because anybody can write a
+        sender's address, and a case tells the merchant and holds its payout; else the team is asked, with the order found."""
         if any(recipient.lower().startswith("case+") for recipient in document["recipients"]):
             await self._to_team(document, mail, ToTeam("unknown_address"))
             return
@@ -302,7 +308,7 @@ class Mailroom:
             return
         (body,) = bodies
         order_id, case_id = body["order"]["order_id"], newest_open_case(body)
-        if proven == "forged" or (case_id is not None and proven != "proven"):
+        if proven != "proven":
             await self._to_team(document, mail, ToTeam("unproven_sender", case_id, order_id))
         elif case_id is not None:
             await self._say(document, mail, body, case_id, "buyer")
@@ -363,7 +369,7 @@ class Mailroom:
             return
         actor = Actor(role=role, id=f"mail:{document['_id']}")
         try:
-            outcome = await self.post(document["_id"], taken, body, case_id, role, actor)
+            outcome = await self.post(document["mail_id"], taken, body, case_id, role, actor)
         except ProblemError as refused:
             if refused.problem.status >= 500:
                 raise
@@ -392,7 +398,7 @@ class Mailroom:
             return
         actor = Actor(role="buyer", id=f"mail:{document['_id']}")
         try:
-            outcome = await self.report(document["_id"], taken, body, "other", actor)
+            outcome = await self.report(document["mail_id"], taken, body, "other", actor)
         except ProblemError as refused:
             if refused.problem.status >= 500:
                 raise

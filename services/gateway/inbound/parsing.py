@@ -16,7 +16,7 @@ from email.utils import getaddresses
 from services.gateway.inbound.plain import text_of_html
 from services.gateway.inbound.replies import new_part, tidy
 
-__all__ = ["Attachment", "Automatic", "Bounce", "Mail", "read_mail"]
+__all__ = ["Attachment", "Automatic", "Bounce", "Mail", "read_mail", "recipients_of"]
 
 _MOST_PARTS = 200
 _DEEPEST = 20
@@ -104,8 +104,6 @@ class Mail:
     """The one address in From, in lower case; empty where there is none or more than one."""
     shown_sender: str = ""
     """From, as a person reads it."""
-    recipients: tuple[str, ...] = ()
-    """The addresses of To, Cc and the headers that servers add."""
     subject: str = ""
     text: str = ""
     """What is new in it."""
@@ -149,6 +147,18 @@ def read_mail(raw: bytes, return_path: str | None = None) -> Mail:
             return _with_headers(message, return_path, broken=f"it cannot be read ({type(error).__name__})")
         except Exception:
             return Mail(broken=f"it cannot be read ({type(error).__name__})")
+
+
+def recipients_of(raw: bytes) -> tuple[str, ...]:
+    """The addresses of To, Cc and the headers that servers add, in lower case: for whom a mail is, whichever of them the server
+    that hands it over names."""
+    head = re.split(rb"\r?\n\r?\n", raw[:_HEAD], maxsplit=1)[0]
+    try:
+        message = message_from_bytes(_ENDLESS_HEADER.sub(b"", head), policy=policy.compat32)
+        added = [each for name in ("delivered-to", "x-original-to", "envelope-to") for each in _all(message, name)[:5]]
+        return _addresses([*_all(message, "to"), *_all(message, "cc"), *added])
+    except Exception:
+        return ()
 
 
 # Headers
@@ -215,15 +225,6 @@ def _with_headers(message: Message, return_path: str | None, broken: str = "") -
         message_id=next(iter(_MESSAGE_ID.findall(_first(message, "message-id"))), ""),
         sender=addresses[0] if len(senders) == 1 and len(addresses) == 1 else "",
         shown_sender=decoded(senders[0])[:500] if senders else "",
-        recipients=_addresses(
-            [
-                *_all(message, "to"),
-                *_all(message, "cc"),
-                *_all(message, "delivered-to")[:5],
-                *_all(message, "x-original-to")[:5],
-                *_all(message, "envelope-to")[:5],
-            ]
-        ),
         subject=decoded(_first(message, "subject"))[:500],
         references=tuple(dict.fromkeys(references))[:_MOST_REFERENCES],
         automatic=_automatic(message, return_path),
@@ -289,7 +290,6 @@ _HEADER_FIELDS = (
     "message_id",
     "sender",
     "shown_sender",
-    "recipients",
     "subject",
     "references",
     "hops",

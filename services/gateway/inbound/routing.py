@@ -45,7 +45,12 @@ _MOST_HOPS = 50
 _LONGEST_NUMBER = 100
 _MOST_NUMBERS = 100
 _AROUND = ".,:;!?()[]{}<>\"'„“”‚‘’«»#*_`|/\\"
-_METHOD = re.compile(r"\b(dmarc|dkim|spf)\s*=\s*([a-z]+)", re.IGNORECASE)
+_FINDING = re.compile(r"\s*([a-z0-9-]+)(?:\s*/\s*\d+)?\s*=\s*([a-z]+)(?![^\s])", re.IGNORECASE)
+_NAMED = {
+    "dkim": re.compile(r"\sheader\.d\s*=\s*([a-z0-9-]+(?:\.[a-z0-9-]+)+)\.?(?!\S)", re.IGNORECASE),
+    "spf": re.compile(r"\ssmtp\.mailfrom\s*=\s*(?:[^\s@]*@)?([a-z0-9-]+(?:\.[a-z0-9-]+)+)\.?(?!\S)", re.IGNORECASE),
+}
+"""The domain that a finding of a method is about; one without a dot is nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +95,46 @@ def without_case(mail: Mail, own_id: bool, notices: Sequence[str], addressed: bo
 
 
 def authenticity(mail: Mail, authserv: str) -> Literal["proven", "forged", "unknown"]:
-    """What the mail server in front of us found out about the sender's domain. Believed only under the name that is set: any
-    sender can write such a header."""
-    name, _, found = mail.authentication.partition(";")
-    if not authserv or name.split(" ")[0].strip().lower() != authserv.lower():
+    """What the mail server in front of us found out about the sender's domain (RFC 8601). Believed only under the name that is
+    set: any sender can write such a header. Without a policy of the domain (DMARC) a signature or a path proves what it names:
+    the domain of From itself, or one above it."""
+    name, *findings = _bare(mail.authentication).split(";")
+    if not authserv or name.strip().split(" ")[0].lower() != authserv.lower():
         return "unknown"
-    results = {method.lower(): result.lower() for method, result in _METHOD.findall(found)}
-    match results.get("dmarc"):
-        case "pass":
+    results = [(found[1].lower(), found[2].lower(), each) for each in findings if (found := _FINDING.match(each))]
+    dmarc = {result for method, result, _ in results if method == "dmarc"}
+    if "fail" in dmarc:
+        return "forged"
+    if "pass" in dmarc:
+        return "proven"
+    domain = mail.sender.rpartition("@")[2]
+    for method, result, finding in results:
+        named = _NAMED[method].search(finding) if method in _NAMED and result == "pass" else None
+        if named is not None and domain and f".{domain}".endswith(f".{named[1].lower()}"):
             return "proven"
-        case "fail":
-            return "forged"
     return "unknown"
+
+
+def _bare(header: str) -> str:
+    """A header without comments and quoted texts: a sender chooses what stands in them."""
+    kept: list[str] = []
+    depth, quoted, escaped = 0, False, False
+    for character in header:
+        if escaped:
+            escaped = False
+        elif character == "\\" and (depth or quoted):
+            escaped = True
+        elif quoted:
+            quoted = character != '"'
+        elif character == '"' and not depth:
+            quoted = True
+        elif character == "(":
+            depth += 1
+        elif character == ")" and depth:
+            depth -= 1
+        elif not depth:
+            kept.append(character)
+    return "".join(kept)
 
 
 def known_addresses(

@@ -1,4 +1,5 @@
-"""What is kept of mails: a document for each, from its arrival on, and its bytes beside the evidence.
+"""What is kept of mails: a document for each place that one is addressed to, from its arrival on, and its bytes beside the
+evidence.
 
 A document is `queued` until its mail has been put where it belongs. `due_at` (real time) says when a process may take it: at
 once, after a failure later, and while one has it in hand only after that one's lease has run out. So a mail whose process
@@ -16,7 +17,7 @@ from chassis.store import Database
 from services.gateway.cursors import Place
 from services.gateway.store import Document
 
-__all__ = ["LEASE_S", "MAILS", "MailStore", "identity_of"]
+__all__ = ["LEASE_S", "MAILS", "MailStore", "document_id", "identity_of"]
 
 MAILS = "mails"
 LEASE_S = 6.0
@@ -40,6 +41,13 @@ def identity_of(raw: bytes) -> str:
             digest.update(b" ".join(field.split()) + b"\n")
     digest.update(b"\n" + hashlib.sha256(body.replace(b"\r\n", b"\n").rstrip()).digest())
     return f"mai_{digest.hexdigest()[:32]}"
+
+
+def document_id(mail_id: str, address: str | None) -> str:
+    """The id of a mail's document for one of our own addresses; the mail's own id where it came to none."""
+    if address is None:
+        return mail_id
+    return f"mai_{hashlib.sha256(f'{mail_id} {address}'.encode()).hexdigest()[:32]}"
 
 
 class MailStore:

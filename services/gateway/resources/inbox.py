@@ -30,7 +30,7 @@ TheMailroom = NamedDependency[Mailroom]
 _STATES = ("open", "done")
 _ITEM = (
     "{item_id, why, detail?, state: open|done, from, subject, text, attachments, received_at, size, case_id?, order_id?, "
-    "ended?}"
+    "suggested?, ended?}"
 )
 _WHY = (
     "Only those of this kind: no_case, unknown_address, foreign_sender, unproven_sender, address_expired, too_many, empty, "
@@ -79,9 +79,21 @@ def item_shown(mail: Document) -> dict[str, Any]:
             "content": {"href": f"/v1/inbox/{mail['_id']}/content"},
         },
     }
+    if item["why"] == "unproven_sender" and item["state"] == "open":
+        shown["suggested"] = _suggested(mail)
+    if mail.get("order_id"):
+        shown["_links"]["order"] = {"href": f"/v1/orders/{mail['order_id']}"}
     if mail.get("case_id"):
         shown["_links"]["case"] = {"href": f"/v1/cases/{mail['case_id']}"}
     return shown
+
+
+def _suggested(mail: Document) -> dict[str, str]:
+    """The assignment of a mail whose buyer and order were found, and whose sender nobody has proved: into its case, else a
+    report for the reason that goes straight to the team (BP-07)."""
+    if mail.get("case_id"):
+        return {"case_id": mail["case_id"], "party": "buyer"}
+    return {"order_id": mail["order_id"], "reason": "other"}
 
 
 async def _item(mailroom: Mailroom, principal: Principal, item_id: str) -> Document:
@@ -108,7 +120,8 @@ async def _item(mailroom: Mailroom, principal: Principal, item_id: str) -> Docum
     ),
 )
 async def list_inbox(request: AnyRequest, principal: Caller, mailroom: TheMailroom) -> Response[bytes]:
-    """For agents. `case_id` and `order_id` are what the mail seems to be about; nobody vouches for its sender."""
+    """For agents. `case_id` and `order_id` are what the mail seems to be about; nobody vouches for its sender. `suggested` is
+    the body of the assignment that it asks for, where that is clear."""
     principal.require("platform")
     given = query(request)
     state = given.get("state")
@@ -152,7 +165,7 @@ async def get_content(
     if mail is None:
         raise ProblemError(Problem.not_found("mail"))
     try:
-        content = await gateway.objects.get_mail(mail["_id"])
+        content = await gateway.objects.get_mail(mail["mail_id"])
     except FileNotFoundError:
         raise unavailable("The mail cannot be read at the moment.") from None
     return Response(

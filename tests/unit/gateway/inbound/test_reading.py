@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.gateway.inbound.mailroom import Taken
-from services.gateway.inbound.parsing import read_mail
+from services.gateway.inbound.parsing import read_mail, recipients_of
 from services.gateway.inbound.plain import text_of_html
 from services.gateway.inbound.replies import new_part
 from services.gateway.inbound.routing import Bounced, ToTeam, without_case
@@ -93,6 +93,7 @@ HOSTILE = {
 def test_no_mail_takes_long(name: str) -> None:
     begun = time.process_time()
     read_mail(HOSTILE[name])
+    recipients_of(HOSTILE[name])
     assert time.process_time() - begun < 5
 
 
@@ -197,3 +198,11 @@ def test_where_machines_mails_go() -> None:
     assert without_case(automatic, own_id=True, notices=(), addressed=True) == ToTeam("loop")
     hops = b"".join(b"Received: from a by b\r\n" for _ in range(60)) + _text("Hello")(Envelope())
     assert without_case(read_mail(hops), own_id=False, notices=(), addressed=True) == ToTeam("loop")
+
+
+@pytest.mark.rule("CP-04")
+def test_every_recipient_that_the_headers_name_is_read_whatever_follows() -> None:
+    raw = b"To: A <A@x.example>,\r\n b@x.example\r\nCc: c@x.example\r\nDelivered-To: d@x.example\r\n\r\nTo: e@x.example\r\n"
+    assert recipients_of(raw) == ("a@x.example", "b@x.example", "c@x.example", "d@x.example")
+    assert recipients_of(raw.replace(b"\r\n", b"\n") + b"\xff" * 1_000_000) == recipients_of(raw)
+    assert recipients_of(b"") == recipients_of(b"\r\n\r\nTo: a@x.example") == ()

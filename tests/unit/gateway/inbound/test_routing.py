@@ -98,14 +98,35 @@ def test_the_newest_open_case_is_the_one_with_the_highest_number() -> None:
     [
         ("mx.recourse.example; dmarc=pass header.from=mail.example", "proven"),
         ("mx.recourse.example 1; spf=pass; dkim=fail; dmarc=fail", "forged"),
+        ("mx.recourse.example; dmarc=pass; dmarc=fail", "forged"),
         ("mx.recourse.example; spf=pass", "unknown"),
+        ("mx.recourse.example; dmarc=none; dkim=pass (2048 bits) header.d=Mail.example header.s=a", "proven"),
+        ("mx.recourse.example; dkim=pass header.d=example", "unknown"),
+        ("mx.recourse.example; dkim=pass header.d=evil.example", "unknown"),
+        ("mx.recourse.example; dkim=pass header.d=ail.example", "unknown"),
+        ("mx.recourse.example; dkim=pass header.d=sub.mail.example", "unknown"),
+        ("mx.recourse.example; dkim=fail header.d=mail.example; spf=pass smtp.mailfrom=bounce@mail.example", "proven"),
+        ("mx.recourse.example; dkim=fail header.d=mail.example; spf=softfail smtp.mailfrom=mail.example", "unknown"),
+        # What a sender chooses stands in findings, too.
+        ("mx.recourse.example; spf=pass smtp.mailfrom=dmarc=pass@evil.example; dmarc=fail", "forged"),
+        ('mx.recourse.example; spf=pass smtp.mailfrom="a; dmarc=pass"@evil.example', "unknown"),
+        ("mx.recourse.example; dkim=fail (header.d=x; dmarc=pass (\\) dmarc=pass); dmarc=pass) header.d=x.example", "unknown"),
+        ("mx.recourse.example; dkim=fail reason=(; dmarc=pass", "unknown"),
         ("mx.evil.example; dmarc=pass", "unknown"),
+        ("(mx.recourse.example) mx.evil.example; dmarc=pass", "unknown"),
         ("", "unknown"),
     ],
 )
 def test_what_a_server_found_out_counts_under_the_name_that_is_set(header: str, found: str) -> None:
-    assert authenticity(Mail(authentication=header), "mx.recourse.example") == found
-    assert authenticity(Mail(authentication=header), "") == "unknown"
+    mail = Mail(sender="kim@mail.example", authentication=header)
+    assert authenticity(mail, "mx.recourse.example") == found
+    assert authenticity(mail, "") == "unknown"
+
+
+def test_a_signature_of_a_domain_above_proves_the_sender_and_of_none_nobody() -> None:
+    header = "mx; dkim=pass header.d=shop.example"
+    assert authenticity(Mail(sender="a@news.shop.example", authentication=header), "mx") == "proven"
+    assert authenticity(Mail(sender="", authentication=header), "mx") == "unknown"
 
 
 def test_words_with_a_digit_may_be_order_numbers() -> None:
