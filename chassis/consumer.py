@@ -96,7 +96,7 @@ class LoopConsumer(ConsumerRebalanceListener):
             fetch_max_wait_ms=500,
             max_partition_fetch_bytes=2 * 1024 * 1024,
             parser=self._parse,
-            decoder=_whole_message,
+            decoder=_records,
             title=service,
             description=f"Everything {service} handles, in one group.",
         )
@@ -253,14 +253,14 @@ class LoopConsumer(ConsumerRebalanceListener):
         """A batch as it is, without the text of each record's headers, which nobody reads."""
         return KafkaMessage(records, b"", consumer=self._consumer)
 
-    async def _handle(self, message: Any) -> None:
+    async def _handle(self, records: tuple[Any, ...]) -> None:
         """Take a batch in hand. Returns when there is room for another one."""
         if self.failed.done():
             await asyncio.Event().wait()
         if self._owning is not None:
             await asyncio.shield(self._owning)
         await self._room.acquire()
-        task = asyncio.create_task(self._process([self._raw(record) for record in message.raw_message]))
+        task = asyncio.create_task(self._process([self._raw(record) for record in records]))
         self._in_hand.add(task)
         task.add_done_callback(self._done)
 
@@ -319,6 +319,7 @@ class LoopConsumer(ConsumerRebalanceListener):
             self.failed.set_exception(error)
 
 
-async def _whole_message(message: Any) -> Any:
-    """The decoder of the subscriber: the loop decodes each record itself, so that a poison one spoils no other."""
-    return message
+async def _records(message: KafkaMessage) -> Any:
+    """The decoder of the subscriber: the loop decodes each record itself, so that a poison one spoils no other. The message
+    keeps what this returns: were it the message, every batch would be a cycle, in memory until a collector comes by."""
+    return message.raw_message
