@@ -135,6 +135,11 @@ class CaseView:
     accepted_by: tuple[str, ...]
     due: Mapping[str, datetime]
     """Due moments by party (the platform's own target left out)."""
+    refunded: bool = False
+    """Of a claim: so much of the order's money has gone back already, or is promised, that what it asks for is more than what
+    is left."""
+    unanswered: bool = False
+    """Its merchant was silent to somebody outside."""
 
     @classmethod
     def of(cls, case: Mapping[str, Any]) -> "CaseView":
@@ -144,6 +149,8 @@ class CaseView:
         proposal = case.get("proposal") or {}
         paid = (case.get("order_amount") or {}).get("amount") or "0"
         executed = (refund.get("executed") or {}).get("amount") or "0"
+        claimed = (case.get("amount") or {}).get("amount") or paid
+        left = (refund.get("refundable") or {}).get("amount") or paid
         return cls(
             case_id=case["case_id"],
             programme=case["programme"]["id"],
@@ -161,6 +168,8 @@ class CaseView:
                 for deadline in case.get("deadlines") or ()
                 if deadline["party"] != "platform"
             },
+            refunded=Decimal(left) < Decimal(claimed),
+            unanswered=case.get("unanswered", False),
         )
 
     @property

@@ -213,9 +213,12 @@ def _of_claim(temper: Temper, case: CaseView, now: datetime, draw: random.Random
         if temper.merchant == "silent":
             return _silent(case, now, draw)
         act = Act("accept_claim", {})
-        if temper.merchant in ("no", "partial") or draw.random() < 0.4:
+        if case.refunded:  # nobody pays twice
+            act = Act("defend", {"message": "The buyer gets this money back already; here is the proof."}, with_evidence=True)
+        elif temper.merchant in ("no", "partial") or draw.random() < 0.4:
             act = Act("defend", {"message": "Here is what we have."}, with_evidence=True)
         return Move("merchant", now + days_from(draw, 0, 3), due, (act,))
-    outcome = "won" if draw.random() < 0.35 else "lost"
+    proved = case.refunded and not case.unanswered
+    outcome = "won" if draw.random() < (0.95 if proved else 0.35) else "lost"
     by = weighted(draw, (("partner", 85), ("platform", 15)))
     return Move(by, now + days_from(draw, 5, 20), None, (Act("record_outcome", {"outcome": outcome}),))

@@ -226,8 +226,8 @@ class Player:
 
     async def _perform(self, entries: Sequence[_Entry], now: datetime) -> None:
         """Everything of one moment, all at once: what the partner knows and what people do. No order has two entries that
-        depend on each other, so it does not matter which comes first; but for a claim beside a report, which are numbered as
-        they come: claims come last."""
+        depend on each other, so it does not matter which comes first; but for a claim beside another case, with which it shares
+        a numbering and the order's money: it comes last."""
 
         def everything() -> Iterator[Awaitable[None]]:
             if new := [entry.run for entry in entries if isinstance(entry, _Register)]:
@@ -238,15 +238,26 @@ class Player:
                 match entry:
                     case _Report(plan=plan) if not plan.partner:
                         yield self._report(entry, now)
-                    case _Moving():
-                        yield self._move(entry.run, entry.move, now)
+                    case _Moving(run=run) if not run.about:
+                        yield self._move(run, entry.move, now)
                     case _Looking():
                         yield self._look(entry.run, now)
                     case _:
                         pass
 
         await _together(everything())
-        await _together(self._report(entry, now) for entry in entries if isinstance(entry, _Report) and entry.plan.partner)
+
+        def beside() -> Iterator[Awaitable[None]]:
+            for entry in entries:
+                match entry:
+                    case _Report(plan=plan) if plan.partner:
+                        yield self._report(entry, now)
+                    case _Moving(run=run) if run.about:
+                        yield self._move(run, entry.move, now)
+                    case _:
+                        pass
+
+        await _together(beside())
 
     # The partner
 
@@ -338,8 +349,11 @@ class Player:
 
     async def _look(self, run: _Run, now: datetime) -> None:
         """Somebody reads the case, then decides what to do."""
+        self._go_on(run, await self._read(run), now)
+
+    async def _read(self, run: _Run) -> dict[str, Any]:
         path = f"/v1/cases/{run.case_id}"
-        self._go_on(run, _expect(await self._api.get(self._keys.platform, path), path), now)
+        return _expect(await self._api.get(self._keys.platform, path), path)
 
     def _go_on(self, run: _Run, case: dict[str, Any], now: datetime) -> None:
         match next_move(run.order, run.temper, CaseView.of(case), now, run.moves):
@@ -352,6 +366,13 @@ class Player:
                 pass
 
     async def _move(self, run: _Run, move: Move, now: datetime) -> None:
+        if run.shares:  # what was planned days ago is thought over by who reads what has become of the order's money
+            seen = await self._read(run)
+            again = next_move(run.order, run.temper, CaseView.of(seen), now, run.moves)
+            if not isinstance(again, Move) or again.party != move.party:
+                self._go_on(run, seen, now)
+                return
+            move = again
         run.moves += 1
         self._moves += 1
         token = {

@@ -59,6 +59,27 @@ def test_under_the_amount_the_buyer_is_refunded_at_once_above_it_further_steps_a
 
 
 @pytest.mark.rule("CP-07")
+def test_what_the_answer_to_a_report_shows_every_later_read_shows_or_what_came_of_it(world: World) -> None:
+    """On whichever gateway: each read opens a connection of its own."""
+    shop = world.shop()
+    rule = make_rule(world, shop)
+    for _ in range(5):
+        placed = world.order(shop, lines=[])
+        answered = world.platform.post(f"/v1/orders/{placed['order_id']}/reports", {"reason": "not_received"})
+        assert answered.status == 201
+        body = answered.ok()
+        assert body["order"]["cases"] == [body["case_id"]]
+        seen, ended = body["order"]["version"], body["order"]["status"] == "completed"
+        assert ended or (body["order"]["status"], body["order"]["payout"]["held"]) == ("reported_problem", True)
+        while not ended:
+            reader = world.bearer(world.ready["keys"]["platform"])
+            case, order = reader.case(body["case_id"]), reader.order(placed["order_id"])
+            assert order["version"] >= seen, "never less than was shown before"
+            assert case["state"] == "submitted" or case["decided_by"]["rule_id"] == rule["rule_id"]
+            seen, ended = order["version"], order["status"] == "completed"
+
+
+@pytest.mark.rule("CP-07")
 def test_reason_merchant_and_the_buyer_s_earlier_cases_count(world: World) -> None:
     shop, other = world.shop(), world.shop()
     make_rule(world, shop, conditions={"reasons": ["not_received"], "buyer_cases_max": 1})

@@ -47,7 +47,9 @@ class ReportRequest(ReportContent):
 async def submit_report(
     request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]
 ) -> Response[bytes]:
-    """By the buyer's link, or by the partner or the platform in the buyer's name."""
+    """By the buyer's link, or by the partner or the platform in the buyer's name. The order is shown with its case open; who
+    reads either of them afterwards, by whichever gateway, sees at least that. A rule of the decision matrix decides the case
+    after it has opened (CP-07): it may be closed already when it is read."""
     raw = await json_body(request)
     known_id("ord", order_id, "order")
 

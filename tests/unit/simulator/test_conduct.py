@@ -1,5 +1,7 @@
 """People in every programme: drawn per order, and there is always somebody or something that goes on."""
 
+from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from engine.programmes import Programmes
@@ -45,6 +47,42 @@ def view(order: PlayedOrder, programme: str, state: str, now: datetime) -> CaseV
         accepted_by=(),
         due=due,
     )
+
+
+def test_a_merchant_that_has_refunded_defends_and_mostly_wins() -> None:
+    now = ORDERS[0].placed_at + timedelta(days=20)
+    outcomes: Counter[str] = Counter()
+    for order in ORDERS:
+        temper = temper_of(order, 2)
+        asked = replace(view(order, "claims", "submitted", now), refunded=True)
+        step = next_move(order, temper, asked, now, 1)
+        if isinstance(step, Move):
+            assert [deed.action for deed in step.deeds if isinstance(deed, Act)] == ["defend"]
+        for proved, silent in ((True, False), (True, True), (False, False)):
+            with_provider = replace(view(order, "claims", "under_review", now), refunded=proved, unanswered=silent, turn=None)
+            told = next_move(order, temper, with_provider, now, 1)
+            assert isinstance(told, Move)
+            (deed,) = told.deeds
+            assert isinstance(deed, Act)
+            outcomes[f"{deed.fields['outcome']} {proved} {silent}"] += 1
+    assert outcomes["won True False"] > 10 * outcomes["lost True False"]
+    assert outcomes["lost True True"] > outcomes["won True True"]
+    assert outcomes["lost False False"] > outcomes["won False False"]
+
+
+def test_what_was_refunded_already_shows_on_a_claim() -> None:
+    shown = {
+        "case_id": "cas_x_2",
+        "programme": {"id": "claims", "version": 1},
+        "reason": "chargeback",
+        "state": "submitted",
+        "turn": "merchant",
+        "order_amount": {"amount": "80.00", "currency": "EUR"},
+        "refund": {"executed": {"amount": "0.00"}, "refundable": {"amount": "50.00"}},
+    }
+    assert CaseView.of(shown).refunded
+    assert not CaseView.of(shown | {"amount": {"amount": "50.00", "currency": "EUR"}}).refunded
+    assert CaseView.of(shown | {"unanswered": True}).unanswered
 
 
 def test_every_state_of_every_programme_goes_on() -> None:
