@@ -66,7 +66,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _shifted(at: datetime, days: int, timezone: str, working: WorkingDays | None) -> datetime:
-    local = at.astimezone(_zone(timezone)).replace(fold=0)
+    local = at.astimezone(_zone(timezone))  # a sum is the first of two equal local times, whichever this is
     if working is None:
         return (local + timedelta(days=days)).astimezone(UTC)
     step = timedelta(days=1 if days > 0 else -1)
@@ -88,7 +88,8 @@ def _parts(duration: str) -> tuple[int, timedelta]:
 
 def _moved(at: datetime, duration: str, timezone: str, sign: int, working: WorkingDays | None) -> datetime:
     days, exact = _parts(duration)
-    return (_shifted(at, sign * days, timezone, working) if days else at.astimezone(UTC)) + sign * exact
+    moved = _shifted(at, sign * days, timezone, working) if days else at.astimezone(UTC)
+    return moved + sign * exact if exact else moved
 
 
 def add(at: datetime, duration: str, timezone: str, working: WorkingDays | None = None) -> datetime:

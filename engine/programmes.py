@@ -4,7 +4,7 @@ A programme names its reasons, states, actions with their forms, deadlines, and 
 in a row is a small general vocabulary: guards (`When`) and effects (`Effects`), evaluated in `engine.decide`."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -525,9 +525,12 @@ class Programmes:
         """The version in force at a moment (NX-07): the one whose moment came last. That is the version's own date, or, for
         a merchant that a roll-out of it is meant for, the moment of the roll-out (BP-24), or of the merchant's opt-in, where
         that is earlier. Raises KeyError for an unknown programme or one not yet in force."""
-        begun: list[tuple[datetime, int]] = []
+        versions = self._versions[programme]
         rolled_out = _rolled_out(programme, rollouts, merchant_id, locale)
-        for version in self._versions[programme]:
+        if not rolled_out and (latest := _latest(versions, at)) is not None:
+            return latest
+        begun: list[tuple[datetime, int]] = []
+        for version in versions:
             since = rolled_out.get(version.version, [])
             if version.effective_from is None or not since:
                 since = [*since, version.effective_from or _BEGINNING]
@@ -561,6 +564,14 @@ def _rolled_out(programme: str, rollouts: Iterable[Rollout], merchant_id: str, l
             opted_in = each.opted_in.get(merchant_id, each.effective_at)
             moments.setdefault(each.version, []).append(min(each.effective_at, opted_in) if meant else opted_in)
     return moments
+
+
+def _latest(versions: Sequence[Programme], at: datetime) -> Programme | None:
+    """The last version whose own date has come: each one's is later than that of the one before it."""
+    for version in reversed(versions):
+        if version.effective_from is None or version.effective_from <= at:
+            return version
+    return None
 
 
 def _later(moment: datetime | None, than: datetime | None) -> bool:
