@@ -2,10 +2,18 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Annotated, Any, ClassVar
+from functools import cache, lru_cache
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 __all__ = [
     "Duration",
@@ -25,6 +33,37 @@ class Model(BaseModel):
 
     # What did not fit may be somebody's address: an error says where and why, and leaves the value out of logs.
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    @classmethod
+    def made_of(cls, **parts: Any) -> Self:
+        """A value of parts that were validated as they came in, at a fifth of the cost of validating them again or of
+        `model_construct`; a field without a part has its default. Raises TypeError where one has neither, and for a part that
+        is no field."""
+        defaults, required, names = _fields_of(cls)
+        fields = {**defaults, **parts}
+        if len(fields) != len(defaults) or not required <= parts.keys():
+            wrong = sorted((fields.keys() - defaults.keys()) | (required - parts.keys()))
+            raise TypeError(f"{cls.__name__} is not made of these parts: see {', '.join(wrong)}")
+        made = cls.__new__(cls)
+        _set(made, "__dict__", fields)
+        _set(made, "__pydantic_fields_set__", names)
+        _set(made, "__pydantic_extra__", None)
+        _set(made, "__pydantic_private__", None)
+        return made
+
+
+_set = object.__setattr__
+
+
+@cache
+def _fields_of(model: type[Model]) -> tuple[dict[str, Any], frozenset[str], set[str]]:
+    """The fields of a model in their order with their defaults, which every value shares, the names of those that have none,
+    and all names. A copy of a value copies its set of names before it adds one, so values can share that too."""
+    defaults = {name: field.get_default() for name, field in model.model_fields.items()}
+    for default in defaults.values():
+        hash(default)  # TypeError: what can be changed is nothing to share
+    required = frozenset(name for name, field in model.model_fields.items() if field.is_required())
+    return defaults, required, set(defaults)
 
 
 class Message(Model):
@@ -64,18 +103,19 @@ def _to_milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond - beyond) if beyond else moment
 
 
-def _no_number(value: object) -> object:
+def _moment(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
+    """What `format_moment` wrote, nearly every time that is read, is read at once; any other form takes the long way."""
+    if type(value) is str and len(value) == 24 and value[7:20:3] == "-T::." and value[23] == "Z":
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass  # told below, in the words of every other error
     if isinstance(value, int | float):
         raise ValueError("a time is RFC 3339 text with an offset, such as 2019-07-15T00:00:00Z")
-    return value
+    return _to_milliseconds(read(value))
 
 
-Moment = Annotated[
-    AwareDatetime,
-    BeforeValidator(_no_number),
-    AfterValidator(_to_milliseconds),
-    PlainSerializer(format_moment, return_type=str, when_used="json"),
-]
+Moment = Annotated[AwareDatetime, WrapValidator(_moment), PlainSerializer(format_moment, return_type=str, when_used="json")]
 """A moment in UTC with milliseconds."""
 
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)

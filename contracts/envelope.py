@@ -1,13 +1,14 @@
 """The envelope of every record: CloudEvents 1.0 in Kafka's binary mode (`ce_` headers, JSON body)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
 from msgspec import Struct
 from pydantic import ValidationError
 
 from contracts.base import Message, format_moment, parse_moment
-from contracts.registry import UnknownMessage, message_type, upcast
+from contracts.registry import UnknownMessage, message_type, type_name, upcast
 
 __all__ = ["Envelope", "Record", "Unreadable", "decode", "encode"]
 
@@ -46,30 +47,45 @@ class Record(Struct, frozen=True, gc=False):
     """Where it is known that the key belongs there; otherwise the producer finds out, which costs as much as the rest."""
 
 
+_SPECVERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/json")
+_SETTLES = ("ce_settles", b"true")
+
+
+@cache
+def _type_of(message: type[Message]) -> tuple[str, bytes]:
+    return "ce_type", type_name(message).encode()
+
+
+@cache
+def _source_of(service: str) -> tuple[str, bytes]:
+    return "ce_source", service.encode()
+
+
 def encode(envelope: Envelope, partition: int | None = None) -> Record:
     """The record of an envelope."""
-    message = envelope.message
+    message, key = envelope.message, envelope.key.encode()
     headers: list[tuple[str, bytes]] = [
-        ("ce_specversion", b"1.0"),
+        _SPECVERSION,
         ("ce_id", envelope.id.encode()),
-        ("ce_source", envelope.source.encode()),
-        ("ce_type", f"recourse.{message.kind}.v{message.version}".encode()),
+        _source_of(envelope.source),
+        _type_of(type(message)),
         ("ce_time", format_moment(envelope.time).encode()),
-        ("ce_subject", envelope.key.encode()),
-        ("content-type", b"application/json"),
+        ("ce_subject", key),
+        _CONTENT_TYPE,
     ]
     if envelope.sequence is not None:
         headers.append(("ce_sequence", str(envelope.sequence).encode()))
     if envelope.command_id is not None:
         headers.append(("ce_commandid", envelope.command_id.encode()))
     if envelope.settles:
-        headers.append(("ce_settles", b"true"))
-    return Record(envelope.key.encode(), message.__pydantic_serializer__.to_json(message), tuple(headers), partition)
+        headers.append(_SETTLES)
+    return Record(key, message.__pydantic_serializer__.to_json(message), tuple(headers), partition)
 
 
-def decode(value: bytes | None, headers: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> Envelope:
+def decode(value: bytes | None, headers: Mapping[str, bytes] | Sequence[tuple[str, bytes]]) -> Envelope:
     """The envelope of a record; older versions are brought up to today's. Raises Unreadable."""
-    given = dict(headers)
+    given = dict(headers) if isinstance(headers, Sequence) else headers
     try:
         if given["ce_specversion"] != b"1.0":
             raise Unreadable("ce_specversion is not 1.0")

@@ -24,7 +24,7 @@ def digits_of(currency: str) -> int:
 class Money(Model):
     """`{"amount": "12.34", "currency": "EUR"}`. Fewer digits are filled up, more are refused, numbers are refused."""
 
-    amount: Annotated[Decimal, PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json")]
+    amount: Annotated[Decimal, PlainSerializer(str, return_type=str, when_used="json")]
     currency: Annotated[str, Field(min_length=3, max_length=3)]
 
     @field_validator("amount", mode="before")
@@ -45,11 +45,12 @@ class Money(Model):
 
     @model_validator(mode="after")
     def _digits_fit(self) -> "Money":
-        digits = -int(self.amount.as_tuple().exponent)
-        if digits != _DIGITS[self.currency]:
+        quantum = _QUANTUM[self.currency]
+        if not self.amount.same_quantum(quantum):
+            digits = -int(self.amount.as_tuple().exponent)
             if digits > _DIGITS[self.currency]:
                 raise ValueError(f"{self.currency} has {_DIGITS[self.currency]} decimal digits, {self.amount} has {digits}")
-            object.__setattr__(self, "amount", self.amount.quantize(_QUANTUM[self.currency]))
+            object.__setattr__(self, "amount", self.amount.quantize(quantum))
         return self
 
     @classmethod

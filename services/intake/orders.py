@@ -78,7 +78,7 @@ def register_order(
     if errors:
         return Step(file, (refused(envelope, Problem.invalid_input(*errors)),))
     # What it is made of was validated as it came in; millions of orders need not pay for it twice.
-    order = Order.model_construct(
+    order = Order.made_of(
         **content.__dict__
         | {
             "order_id": envelope.key,
@@ -116,7 +116,7 @@ def _identity(command: RegisterOrder) -> str:
 
 def registered(file: OrderFile, command_id: str, at: datetime) -> tuple[Emission, ...]:
     """What is told of an order that was just registered; nothing but the order itself is needed to say it again."""
-    event = OrderRegistered.model_construct(order=file.order, facts=file.facts, standing=file.standing)
+    event = OrderRegistered.made_of(order=file.order, facts=file.facts, standing=file.standing)
     return (Emission(INTAKE_EVENTS, event, at, command_id=command_id, settles=True),)
 
 

@@ -1,5 +1,6 @@
 """Money, time, ids and capability links: the values that every message is made of."""
 
+import json
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from uuid import UUID, uuid5
@@ -8,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from contracts.base import GivenMoment, Moment, format_moment, parse_duration, parse_moment
+from contracts.base import GivenMoment, Model, Moment, format_moment, parse_duration, parse_moment
 from contracts.capability import Capability, InvalidToken, mint, read
 from contracts.ids import case_id_of, child_id, derived, order_id_of, order_of
 from contracts.money import Money, digits_of
@@ -83,6 +84,52 @@ def test_a_moment_as_text_sorts_as_time_and_comes_back(microseconds: int, zone: 
 def test_a_moment_needs_an_offset_and_is_no_number(wrong: object) -> None:
     with pytest.raises(ValidationError):
         MOMENT.validate_python(wrong)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2019-07-15T00:00:00.000Z",
+        "2020-02-29T23:59:59.999Z",
+        "2019-02-29T00:00:00.000Z",
+        "2019-07-15T24:00:00.000Z",
+        "2019-07-15T00:00:60.000Z",
+        "2019-07-15t00:00:00.000z",
+        "2019-07-15 00:00:00.000Z",
+        "2019-07-15T00:00:00,000Z",
+        "2019-W29-1T00:00:00.000Z",
+        "2019-07-15T00:00+00:00.Z",
+        "2019-07-15T00:00:00.00٠Z",
+        "0000-07-15T00:00:00.000Z",
+        "2019-07-15T02:00:00+02:00",
+    ],
+)
+def test_the_short_way_to_read_a_moment_takes_what_the_long_one_takes(text: str) -> None:
+    try:
+        expected = TypeAdapter(AwareDatetime).validate_python(text)
+    except ValidationError:
+        with pytest.raises(ValidationError):
+            MOMENT.validate_python(text)
+    else:
+        read = MOMENT.validate_python(text)
+        assert (read, read.tzinfo) == (expected, UTC)
+        assert MOMENT.validate_json(json.dumps(text)) == expected
+
+
+class _Parcel(Model):
+    number: str
+    weight_g: int | None = None
+    stops: tuple[str, ...] = ()
+
+
+def test_a_value_made_of_valid_parts_is_as_any_other() -> None:
+    made = _Parcel.made_of(stops=("HAM",), number="1")
+    assert made == _Parcel(number="1", stops=("HAM",))
+    assert made.model_dump_json() == '{"number":"1","weight_g":null,"stops":["HAM"]}'
+    assert made.model_copy(update={"weight_g": 5}) == _Parcel(number="1", weight_g=5, stops=("HAM",))
+    for parts in ({}, {"stops": ()}, {"number": "1", "colour": "red"}, {"weight_g": 1, "colour": "red"}):
+        with pytest.raises(TypeError, match=r"number|colour"):
+            _Parcel.made_of(**parts)
 
 
 def test_a_moment_beyond_the_calendar_is_refused() -> None:
