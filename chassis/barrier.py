@@ -4,7 +4,8 @@ The gateway asks in rounds; every process answers a round, once idle, with how f
 partition of every service stands at the end that its topic had before the round, and the ends have not moved since."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,13 +13,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from chassis.clock import SandboxClock
 from chassis.failures import retrying
 from chassis.kafka import KafkaPublisher, tail
+from chassis.loop import RawRecord
 from chassis.settings import Settings
+from contracts.base import Message
 from contracts.envelope import Envelope, Unreadable, decode, encode
 from contracts.ids import derived
 from contracts.platform import ClockTick, PartitionPosition, Progress
 from contracts.topics import PLATFORM_CLOCK, PLATFORM_PROGRESS, READS
 
-__all__ = ["Barrier", "BarrierResult", "follow_clock", "publish_tick"]
+__all__ = ["Barrier", "BarrierResult", "follow_clock", "follow_platform", "publish_tick"]
 
 _IDLE_WAIT_S = 0.25
 _ROUND_WAIT_S = 1.0
@@ -37,23 +40,43 @@ async def publish_tick(publisher: KafkaPublisher, tick: ClockTick) -> None:
     await publisher.publish([(PLATFORM_CLOCK.name, encode(envelope))])
 
 
+async def follow_platform(settings: Settings, heard: Callable[[Message], None]) -> None:
+    """Hear what every process is told. Runs until cancelled."""
+    async for records in tail(settings, PLATFORM_CLOCK, from_beginning=True):
+        for message in _readable(records):
+            heard(message)
+
+
+def _readable(records: Sequence[RawRecord]) -> list[Message]:
+    """What another version tells its own processes is no business of this one."""
+    messages: list[Message] = []
+    for raw in records:
+        with suppress(Unreadable):
+            messages.append(decode(raw.value, raw.headers).message)
+    return messages
+
+
 async def follow_clock(
     settings: Settings,
     service: str,
     clock: SandboxClock,
     publisher: KafkaPublisher,
     *,
+    heard: Callable[[Message], None],
     idle: Callable[[], bool],
     positions: Callable[[], Mapping[tuple[str, int], int]],
     pending: Callable[[], Mapping[str, int]],
     parked: Callable[[], int],
     hurry: Callable[[], None],
 ) -> None:
-    """Keep this process' clock, and answer each round of the barrier. Runs until cancelled."""
+    """Keep this process' clock, hear what comes with it before it moves on, and answer each round of the barrier. Runs until
+    cancelled."""
     answered = (0, 0)
     replaying = True
     async for records in tail(settings, PLATFORM_CLOCK, from_beginning=True):
-        messages = [decode(raw.value, raw.headers).message for raw in records]
+        messages = _readable(records)
+        for message in messages:
+            heard(message)
         ticks = [message for message in messages if isinstance(message, ClockTick)]
         for tick in ticks:
             clock.tick(tick)

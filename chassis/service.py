@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from chassis.barrier import follow_clock
+from chassis.barrier import follow_clock, follow_platform
 from chassis.clock import Clock, RealClock, SandboxClock
 from chassis.consumer import LoopConsumer
 from chassis.handler import Handler
@@ -17,6 +17,7 @@ from chassis.parking import MongoParking
 from chassis.settings import Settings
 from chassis.store import CommandCounter, Database, MongoStore, connect
 from chassis.telemetry import Health, MetricsSource, serve_telemetry
+from contracts.base import Message
 
 __all__ = ["Runtime", "beside", "open_runtime"]
 
@@ -37,6 +38,8 @@ class Runtime:
     health: Health
     commands: CommandCounter
     metrics: list[MetricsSource] = field(default_factory=list)
+    hearers: list[Callable[[Message], None]] = field(default_factory=list)
+    """Who is given what the platform tells every process, from its beginning on."""
 
     async def run(
         self,
@@ -74,6 +77,7 @@ class Runtime:
                             self.service,
                             self.clock,
                             self.publisher,
+                            heard=self._heard,
                             idle=lambda: not consumer.busy,
                             positions=lambda: consumer.positions,
                             pending=handler.pending,
@@ -88,6 +92,8 @@ class Runtime:
                 if not first_tick.done():
                     first_tick.cancel()
                     return
+            elif self.hearers:
+                tasks.append(asyncio.create_task(follow_platform(self.settings, self._heard), name="platform"))
             await consumer.start()
             tasks += [asyncio.create_task(_run(work), name=getattr(work, "__name__", "work")) for work in background]
             tasks.append(asyncio.create_task(consumer.watch(), name="watch"))
@@ -100,6 +106,10 @@ class Runtime:
         for result in ended:
             if isinstance(result, Exception):
                 raise result
+
+    def _heard(self, message: Message) -> None:
+        for hearer in self.hearers:
+            hearer(message)
 
 
 @asynccontextmanager

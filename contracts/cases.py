@@ -43,6 +43,7 @@ __all__ = [
     "Seal",
     "StatusLabel",
     "TakeAction",
+    "Telling",
     "Variant",
 ]
 
@@ -143,11 +144,25 @@ class Consequence(Model):
 
 
 class Extension(Model):
-    """Time that a party could not use and that was added to its deadline (NX-08). `cause_id` is the outage or the bounce."""
+    """Time that a party could not use and that was added to its deadline (NX-08). `cause_id` is the outage or the bounce.
+
+    It was lost from `lost_from` to `lost_until`; `duration` is what of that was added: what the deadline ran of it and no
+    earlier extension has given back already."""
 
     reason: Literal["outage", "bounce"]
     duration: Duration
     cause_id: str = ""
+    lost_from: Moment | None = None
+    lost_until: Moment | None = None
+
+
+class Telling(Model):
+    """What became of one notice of a deadline, and when: a server accepted it (`sent`), or it was refused or came back
+    (`failed`), also where that was heard first."""
+
+    notice_id: str
+    state: Literal["sent", "failed"]
+    at: Moment
 
 
 class Deadline(Model):
@@ -166,7 +181,9 @@ class Deadline(Model):
     remind_at: tuple[Moment, ...] = ()
     extended_by: tuple[Extension, ...] = ()
     told_at: Moment | None = None
-    """When a server first accepted a notice of it."""
+    """When a server first accepted a notice of it that has not come back."""
+    tellings: tuple[Telling, ...] = ()
+    """What became of the notices that tell its party of it."""
     rule: str
     policy: PolicyRef
     on_silence: Consequence
@@ -296,6 +313,8 @@ class DeadlineReached(Message, kind="deadline.reached"):
     deadline_id: str
     generation: int
     due_at: Moment
+    recorded_until: Moment | None = None
+    """Up to when the record of outages was complete when the timer rang: whoever decides over the deadline knows as much."""
 
 
 class ReminderReached(Message, kind="reminder.reached"):
@@ -305,6 +324,7 @@ class ReminderReached(Message, kind="reminder.reached"):
     deadline_id: str
     generation: int
     remind_at: Moment
+    recorded_until: Moment | None = None
 
 
 class ConfirmExecution(Message, kind="refund.confirm"):
@@ -319,8 +339,8 @@ class ConfirmExecution(Message, kind="refund.confirm"):
 
 class ExtendDeadline(Message, kind="deadline.extend"):
     """A party could not act from `lost_from` to `lost_until`: what of it a deadline ran is added to the deadline (NX-08).
-    Without `deadline_id`, to every standing deadline of the case. The same cause counts once; with another time it takes
-    the place of what was added for it before. Dates that somebody outside has set are not ours to extend."""
+    Without `deadline_id`, to every standing deadline of the case. Time that two causes share counts once, and so does the
+    same cause; told with another time, it is all of both. Dates that somebody outside has set are not ours to extend."""
 
     case_id: str
     deadline_id: str | None = None

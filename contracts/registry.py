@@ -84,7 +84,7 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
     topics.NOTIFICATIONS_COMMANDS: (notices.SendLink, notices.TellMerchant, notices.TellBuyer, notices.NoticeBounced),
     topics.NOTIFICATIONS_EVENTS: (notices.NoticeSent, notices.NoticeFailed),
     topics.GATEWAY_OUTCOMES: (platform.CommandSettled,),
-    topics.PLATFORM_CLOCK: (platform.ClockTick,),
+    topics.PLATFORM_CLOCK: (platform.ClockTick, outages.OutagesRecorded),
     topics.PLATFORM_PROGRESS: (platform.Progress,),
 }
 """Which messages each topic carries."""

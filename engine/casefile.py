@@ -68,6 +68,8 @@ class Case(Model):
     """The platform's proposal while it stands."""
     deadlines: tuple[Deadline, ...] = ()
     """Those that stand."""
+    lapsed: tuple[Deadline, ...] = ()
+    """The latest that their parties let pass: a notice of one may come back yet."""
     marks: dict[str, str] = {}
     """Circumstances that guards ask for."""
     claimed: Money | None = None

@@ -5,12 +5,12 @@ at its own moment, so that nobody gains by a slow machine. What programmes diffe
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from contracts.actors import SYSTEM, Actor, Party, Role
-from contracts.base import format_duration, format_moment, parse_duration
+from contracts.base import format_moment
 from contracts.cases import (
     Answer,
     CaseEvent,
@@ -24,7 +24,6 @@ from contracts.cases import (
     DeadlineExtended,
     DeadlineReached,
     ExtendDeadline,
-    Extension,
     FactAttached,
     LedgerEntry,
     MessageDraft,
@@ -45,6 +44,7 @@ from contracts.ids import child_id
 from contracts.money import Money
 from contracts.notices import NoticeFailed, NoticeSent
 from contracts.orders import FactRecorded, ReportAccepted
+from contracts.outages import ALL_WELL, OutagesRecorded
 from contracts.problems import FieldError, Problem
 from engine.calendar import add, before
 from engine.casefile import (
@@ -59,6 +59,7 @@ from engine.casefile import (
     promises_of,
     unproved,
 )
+from engine.fairness import given_back, lost_by, lost_in, told_by
 from engine.forms import Filled, fill, text_error
 from engine.guards import Situation, fits, open_rows, row_for
 from engine.programmes import Programme, Programmes, Transition
@@ -80,10 +81,8 @@ Command = (
 
 _PARTIES: tuple[Party, ...] = ("buyer", "merchant", "platform")
 _PAYMENTS = Actor(role="system", id="payments")
-_BOUNCE = "bounce"
-_BOUNCE_AT_MOST = timedelta(days=30)
-_TOLD_IN_TIME = timedelta(hours=1)
-"""A party that another notice reaches so soon after one bounced has lost nothing."""
+_LAPSED = 3
+"""Deadlines that a case keeps after they passed: the latest."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,19 @@ class Refusal:
 
 
 def decide(
-    file: CaseFile | None, command: Command, at: datetime, command_id: str, programmes: Programmes
+    file: CaseFile | None,
+    command: Command,
+    at: datetime,
+    command_id: str,
+    programmes: Programmes,
+    record: OutagesRecorded = ALL_WELL,
 ) -> list[CaseEvent] | Refusal:
     """The events that a command received at `at` causes, in order: first one for each reminder and deadline that was due,
     last its own. No events: it is stale or has been seen. A refusal changes nothing, not even what time would have.
 
-    `file` is None before the order's first case. `at` earlier than the file's last event counts as that moment. Ids of
-    all that is made derive from `command_id`, or from what else caused it, so that a repeat makes the same."""
+    `file` is None before the order's first case. `at` earlier than the file's last event counts as that moment. A deadline
+    that fell due when `record` was not complete any more is not decided over: the command is as if it came in time (NX-08).
+    Ids of all that is made derive from `command_id`, or from what else caused it, so that a repeat makes the same."""
     if file is None:
         if isinstance(command, ReportAccepted):
             return _open(None, command, at, command_id, programmes)
@@ -108,9 +113,10 @@ def decide(
     at = max(at, file.at)
     if isinstance(command, DeadlineReached | ReminderReached) and not _stands(file, command, at):
         return []
-    if isinstance(command, ExtendDeadline):
-        return _extend(file, command, at, programmes)
-    file, passed = _pass_time(file, at, programmes)
+    until = _counted(at, record)
+    if isinstance(command, DeadlineReached | ReminderReached):  # it rang when the record was complete
+        until = max(until, min(at, command.due_at if isinstance(command, DeadlineReached) else command.remind_at))
+    file, passed = _pass_time(file, until, programmes, record, command if isinstance(command, ExtendDeadline) else None)
     match command:
         case ReportAccepted():
             decided = _open(file, command, at, command_id, programmes)
@@ -121,7 +127,9 @@ def decide(
         case PostMessage():
             decided = _write(file, command, at, command_id)
         case NoticeSent() | NoticeFailed():
-            decided = _record(file, command, at, programmes)
+            decided = _record(file, command, at, programmes, record)
+        case ExtendDeadline():
+            decided = _extend(file, command, at, programmes, record)
         case ConfirmExecution():
             decided = _confirm(file, command, at)
         case DeadlineReached() | ReminderReached():  # they only woke us: time has passed
@@ -196,7 +204,9 @@ def _case_after(case: Case, event: CaseEvent) -> dict[str, Any]:
     change: Change | None = getattr(event, "change", None)
     if change is not None:
         for ended in change.deadlines_ended:
-            deadlines.pop(ended.deadline_id, None)
+            deadline = deadlines.pop(ended.deadline_id, None)
+            if deadline is not None and ended.how == "passed" and deadline.party != "platform":
+                after["lapsed"] = (deadline, *case.lapsed)[:_LAPSED]
         deadlines |= {deadline.deadline_id: deadline for deadline in change.deadlines_set}
         if change.state is not None:
             after |= {"state": change.state, "turn": change.turn, "label": change.label}
@@ -211,10 +221,9 @@ def _case_after(case: Case, event: CaseEvent) -> dict[str, Any]:
             after["proposal"] = change.proposal
         if change.marks:
             after["marks"] = case.marks | change.marks
-    if isinstance(event, NoticeRecorded) and event.notice.state == "sent":
-        told_of = deadlines.get(event.notice.deadline_id or "")
-        if told_of is not None and told_of.told_at is None:
-            deadlines[told_of.deadline_id] = told_of.model_copy(update={"told_at": event.at})
+    if isinstance(event, NoticeRecorded):
+        deadlines = {deadline_id: told_by(deadline, event.notice) for deadline_id, deadline in deadlines.items()}
+        after["lapsed"] = tuple(told_by(deadline, event.notice) for deadline in case.lapsed)
     after["deadlines"] = tuple(deadlines.values())
     return after
 
@@ -222,31 +231,68 @@ def _case_after(case: Case, event: CaseEvent) -> dict[str, Any]:
 # Time
 
 
-def at_time(file: CaseFile, at: datetime, programmes: Programmes) -> CaseFile:
-    """The file as it is at a moment: deadlines that have passed by then have taken effect, told or not."""
-    return _pass_time(file, at, programmes)[0]
+def at_time(file: CaseFile, at: datetime, programmes: Programmes, record: OutagesRecorded = ALL_WELL) -> CaseFile:
+    """The file as it is at a moment: deadlines that have passed by then have taken effect, told or not, as far as the record of
+    outages says that they have."""
+    return _pass_time(file, _counted(at, record), programmes, record)[0]
 
 
-def _pass_time(file: CaseFile, at: datetime, programmes: Programmes) -> tuple[CaseFile, list[CaseEvent]]:
-    """Let every reminder and deadline due by `at` take effect, each at its own moment, in their order over all cases: what
-    happened does not depend on which timer, notice or party was heard first."""
+def _counted(at: datetime, record: OutagesRecorded) -> datetime:
+    """Up to when silence counts at a moment: who could act since then is not known yet."""
+    return at if record.complete_until is None else min(at, record.complete_until)
+
+
+def _pass_time(
+    file: CaseFile,
+    until: datetime,
+    programmes: Programmes,
+    record: OutagesRecorded,
+    command: ExtendDeadline | None = None,
+) -> tuple[CaseFile, list[CaseEvent]]:
+    """Let every reminder and deadline due by a moment take effect, each at its own moment, in their order over all cases: what
+    happened does not depend on which timer, notice or party was heard first. A deadline is given back what its party has lost
+    before it takes effect: nobody is punished for time in which it could not act (NX-08). `command` tells of more such time."""
     events: list[CaseEvent] = []
     while due := [
         (when, when == deadline.due_at, deadline.deadline_id, case, deadline)
         for case in file.cases.values()
         for deadline in case.deadlines
         for when in (*deadline.remind_at, deadline.due_at)
-        if when <= at
+        if when <= until
     ]:
         when, passed, _, case, deadline = min(due, key=lambda each: each[:3])
-        event = _silence(file, case, deadline, programmes) if passed else _remind(file, case, deadline, when, programmes)
+        at = max(when, file.at)  # what somebody did while the deadline was not decided over came first
+        if not passed:
+            event: CaseEvent = _remind(file, case, deadline, when, at, programmes)
+        elif (longer := _longer(case, deadline, at, programmes, record, command)) is not None:
+            event = DeadlineExtended(**_head(_Place(file, case, at), SYSTEM), change=Change(deadlines_set=(longer,)))
+        else:
+            event = _silence(file, case, deadline, at, programmes)
         file = evolve(file, event)
         events.append(event)
     return file, events
 
 
-def _silence(file: CaseFile, case: Case, deadline: Deadline, programmes: Programmes) -> CaseEvent:
-    now = Situation(file, case, _programme(case, programmes), "system", deadline.due_at)
+def _longer(
+    case: Case,
+    deadline: Deadline,
+    at: datetime,
+    programmes: Programmes,
+    record: OutagesRecorded,
+    command: ExtendDeadline | None = None,
+) -> Deadline | None:
+    """The deadline with what its party has lost given back; None where it ends as it did. A moment that somebody outside has
+    set is not ours to move."""
+    if _programme(case, programmes).deadlines[deadline.kind].until is not None:
+        return None
+    lost = lost_in(record)
+    if command is not None and command.case_id == case.case_id and command.deadline_id in (None, deadline.deadline_id):
+        lost += (lost_by(command),)
+    return given_back(deadline, deadline.set_at or case.opened_at, lost, at)
+
+
+def _silence(file: CaseFile, case: Case, deadline: Deadline, at: datetime, programmes: Programmes) -> CaseEvent:
+    now = Situation(file, case, _programme(case, programmes), "system", at)
     row = _silent_row(now, deadline.kind)
     change = _change(now, row, {}, deadline.deadline_id, deadline)
     if row.effects.remind:
@@ -272,8 +318,8 @@ def _stands(file: CaseFile, command: DeadlineReached | ReminderReached, at: date
     return False
 
 
-def _remind(file: CaseFile, case: Case, deadline: Deadline, when: datetime, programmes: Programmes) -> CaseEvent:
-    now = Situation(file, case, _programme(case, programmes), "system", when)
+def _remind(file: CaseFile, case: Case, deadline: Deadline, when: datetime, at: datetime, programmes: Programmes) -> CaseEvent:
+    now = Situation(file, case, _programme(case, programmes), "system", at)
     remaining = tuple(moment for moment in deadline.remind_at if moment != when)
     fresh = {"remind_at": remaining, "on_silence": consequence_of(now, deadline.kind, deadline.due_at)}
     return ReminderGiven(**_head(now, SYSTEM, counts=False), deadline=deadline.model_copy(update=fresh))
@@ -400,22 +446,29 @@ def _attach(file: CaseFile, command: FactRecorded, at: datetime, programmes: Pro
     return events
 
 
-def _record(file: CaseFile, command: NoticeSent | NoticeFailed, at: datetime, programmes: Programmes) -> list[CaseEvent]:
+def _record(
+    file: CaseFile,
+    command: NoticeSent | NoticeFailed,
+    at: datetime,
+    programmes: Programmes,
+    record: OutagesRecorded,
+) -> list[CaseEvent]:
     """A notice enters the history. A deadline that its party was not told of runs on, for so long as it may take to tell the
-    party after all; then it runs anew from that moment (NX-08)."""
+    party after all; then it runs anew from that moment. One that had passed by then stays so: the case is marked, for the
+    platform to look at, because money may have moved since (NX-08)."""
     case, notice = file.cases.get(command.case_id), command.notice
     if case is None:
         return []
     change = Change()
-    deadline = next((each for each in case.deadlines if each.deadline_id == notice.deadline_id), None)
-    if deadline is not None and deadline.party == notice.party and deadline.told_at is None:
-        since = deadline.set_at or case.opened_at
-        until = since + _BOUNCE_AT_MOST if notice.state == "failed" else at if at - since >= _TOLD_IN_TIME else since
-        bounced = notice.state == "failed" or any(each.cause_id == _BOUNCE for each in deadline.extended_by)
-        if bounced and not _set_outside(case, deadline, programmes):
-            lost = Extension(reason="bounce", duration=format_duration(min(until - since, _BOUNCE_AT_MOST)), cause_id=_BOUNCE)
-            change = Change(deadlines_set=_extended(deadline, lost, at))
-    counts = bool(change.deadlines_set)
+    for deadline in case.deadlines:
+        if (told := told_by(deadline, notice)) is not deadline:
+            longer = _longer(case, told, at, programmes, record)
+            change = Change(deadlines_set=(longer,) if longer is not None else ())
+    for deadline in case.lapsed:
+        told = told_by(deadline, notice)
+        if told is not deadline and "untold" not in case.marks and _longer(case, told, at, programmes, record) is not None:
+            change = Change(marks={"untold": format_moment(at)})
+    counts = change != Change()
     return [NoticeRecorded(**_head(_Place(file, case, at), SYSTEM, counts=counts), notice=notice, change=change)]
 
 
@@ -457,65 +510,19 @@ def _confirm(file: CaseFile, command: ConfirmExecution, at: datetime) -> list[Ca
     ]
 
 
-def _extend(file: CaseFile, command: ExtendDeadline, at: datetime, programmes: Programmes) -> list[CaseEvent]:
-    """Add lost time to the deadlines that ran in it (NX-08). One that ended within it has not passed: nobody is punished for
-    time in which it could not act. So what was lost is added before time passes."""
+def _extend(
+    file: CaseFile, command: ExtendDeadline, at: datetime, programmes: Programmes, record: OutagesRecorded
+) -> list[CaseEvent]:
+    """Add lost time to the deadlines that are still to come (NX-08); those that ended within it got it when time passed."""
     case = file.cases.get(command.case_id)
-    added: dict[str, Extension] = {}
-    moments = [at]
-    for deadline in case.deadlines if case else ():
-        if case and command.deadline_id in (None, deadline.deadline_id) and not _set_outside(case, deadline, programmes):
-            due_at = deadline.due_at - _added(deadline, command.cause_id)
-            start = max(command.lost_from, deadline.set_at or case.opened_at)
-            lost = max(command.lost_until - start, timedelta()) if start < due_at else timedelta()
-            extension = Extension(reason=command.reason, duration=format_duration(lost), cause_id=command.cause_id)
-            if _extended(deadline, extension, at):
-                added[deadline.deadline_id] = extension
-                moments.append(deadline.due_at)
-    if not added:
+    if case is None:
         return []
-    when = max(file.at, min(moments))
-    file, passed = _pass_time(file, when - timedelta(milliseconds=1), programmes)
-    case = file.cases[command.case_id]
-    moved = tuple(
-        longer
-        for each in case.deadlines
-        if each.deadline_id in added
-        for longer in _extended(each, added[each.deadline_id], when)
-    )
-    if moved:
-        event = DeadlineExtended(**_head(_Place(file, case, when), SYSTEM), change=Change(deadlines_set=moved))
-        file = evolve(file, event)
-        passed.append(event)
-    return passed + _pass_time(file, at, programmes)[1]
-
-
-def _set_outside(case: Case, deadline: Deadline, programmes: Programmes) -> bool:
-    """Whether somebody outside has set the moment: it is not ours to move."""
-    return _programme(case, programmes).deadlines[deadline.kind].until is not None
-
-
-def _added(deadline: Deadline, cause_id: str) -> timedelta:
-    """What a cause has added to a deadline so far."""
-    return sum((parse_duration(each.duration) for each in deadline.extended_by if each.cause_id == cause_id), timedelta())
-
-
-def _extended(deadline: Deadline, extension: Extension, at: datetime) -> tuple[Deadline, ...]:
-    """The deadline with an extension in the place of what the same cause had added before; nothing where that is the same."""
-    by = parse_duration(extension.duration) - _added(deadline, extension.cause_id)
-    if not by:
-        return ()
-    others = tuple(each for each in deadline.extended_by if each.cause_id != extension.cause_id)
-    return (
-        deadline.model_copy(
-            update={
-                "generation": deadline.generation + 1,
-                "due_at": deadline.due_at + by,
-                "remind_at": tuple(moment + by for moment in deadline.remind_at if moment + by > at),
-                "extended_by": (*others, extension) if parse_duration(extension.duration) else others,
-            }
-        ),
-    )
+    longer = [
+        each for deadline in case.deadlines if (each := _longer(case, deadline, at, programmes, record, command)) is not None
+    ]
+    if not longer:
+        return []
+    return [DeadlineExtended(**_head(_Place(file, case, at), SYSTEM), change=Change(deadlines_set=tuple(longer)))]
 
 
 # One row of a table, applied

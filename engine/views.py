@@ -12,6 +12,7 @@ from contracts.cases import CaseState, Deadline, Outcome, PolicyRef, StatusLabel
 from contracts.ids import child_id
 from contracts.money import Money
 from contracts.orders import OpenCase, Payout, Standing
+from contracts.outages import ALL_WELL, OutagesRecorded
 from engine.casefile import Case, CaseFile, balance, executions, flowing, is_whole, variant_of
 from engine.decide import Refusal, at_time, consequence_of, decide, evolve, moved
 from engine.forms import schema
@@ -38,6 +39,7 @@ __all__ = [
     "preview",
     "refund_status",
     "unanswered",
+    "untold",
 ]
 
 
@@ -145,10 +147,12 @@ def allowed_actions(
     programmes: Programmes,
     locale: str = "en",
     labels: tuple[StatusLabel, ...] = (),
+    record: OutagesRecorded = ALL_WELL,
 ) -> tuple[AllowedAction, ...]:
     """The actions open to a role at a moment (NX-03); what is not listed would be refused. Deadlines that have passed by
-    then count as passed. `labels` are the merchant's own. Raises KeyError for a case that is not in the file."""
-    file = at_time(file, at, programmes)
+    then, by the record of outages, count as passed. `labels` are the merchant's own. Raises KeyError for a case that is not
+    in the file."""
+    file = at_time(file, at, programmes, record)
     case = file.cases[case_id]
     now = Situation(file, case, _programme(case, programmes), role, max(at, file.at), labels)
     return tuple(
@@ -165,10 +169,11 @@ def preview(
     programmes: Programmes,
     standing: Standing | None = None,
     locale: str = "en",
+    record: OutagesRecorded = ALL_WELL,
 ) -> Preview | Refusal:
     """What an action would do, without doing it (NX-04). `standing` is the order's, for the protection."""
     cause = child_id("pre", file.order.order_id, command.case_id, command.action)
-    events = decide(file, command, at, cause, programmes)
+    events = decide(file, command, at, cause, programmes, record)
     if isinstance(events, Refusal):
         return events
     for event in events:
@@ -251,6 +256,11 @@ def label(programme: Programme, case: Case, locale: str) -> str:
 def unanswered(case: Case) -> bool:
     """Whether the case went on because its merchant was silent to somebody outside."""
     return "unanswered" in case.marks
+
+
+def untold(case: Case) -> bool:
+    """Whether a deadline of the case passed whose party, as it turned out later, had not been told of it (NX-08)."""
+    return "untold" in case.marks
 
 
 def evidence_checklist(file: CaseFile, case_id: str, programmes: Programmes, locale: str = "en") -> tuple[ChecklistItem, ...]:

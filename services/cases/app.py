@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
+from operator import attrgetter
 
+from chassis.latest import Latest
 from chassis.service import open_runtime
 from chassis.settings import Settings
+from contracts.outages import ALL_WELL, UNHEARD
 from engine.programmes import Programmes
 from services.cases.cashier import Cashier
 from services.cases.handlers import CasesHandler
@@ -27,7 +30,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             provider=HttpPaymentProvider(settings.payments_url, clock.now) if settings.payments_url else None,
         )
         programmes = Programmes.shipped_and(settings.programmes)
-        handler = CasesHandler(runtime.database, programmes, offer=cashier.offer, own=cashier.own, due=cashier.due)
+        record = Latest(ALL_WELL if settings.sandbox else UNHEARD, attrgetter("number"))
+        runtime.hearers.append(record.hear)
+        handler = CasesHandler(
+            runtime.database, programmes, record=record, offer=cashier.offer, own=cashier.own, due=cashier.due
+        )
         runtime.health.notes.append(lambda: _note(cashier))
         runtime.metrics.append(lambda: _metrics(cashier))
         await runtime.run(handler, stop, background=(cashier.work,))

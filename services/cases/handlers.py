@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from chassis.handler import Emission, Inbound, Step
+from chassis.latest import Latest
 from chassis.store import Append, Database
 from contracts.cases import (
     CaseEvent,
@@ -21,6 +22,7 @@ from contracts.cases import (
 )
 from contracts.notices import NoticeFailed, NoticeSent
 from contracts.orders import CommandRefused, CommandRepeated, FactRecorded, ReportAccepted
+from contracts.outages import ALL_WELL, OutagesRecorded
 from contracts.problems import Problem
 from contracts.topics import CASES_EVENTS, READS
 from engine.casefile import CLOSED, CaseFile
@@ -29,7 +31,7 @@ from engine.programmes import Programmes
 from services.cases.sealing import data_of, new_salt, seal
 from services.cases.store import FILES, PAYMENTS, done_among, history_entry, payment_due, thread_entry
 
-__all__ = ["CasesHandler", "Docket"]
+__all__ = ["CasesHandler", "Docket", "Found"]
 
 _HEARD = (
     ReportAccepted
@@ -72,6 +74,14 @@ class Docket:
         return replace(self, refused=(*self.refused, (command_id, problem))[-_REFUSALS_KEPT:])
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a batch needs beside its files: which of its commands were done before, and the record of outages."""
+
+    done: frozenset[str] = frozenset()
+    record: OutagesRecorded = ALL_WELL
+
+
 class CasesHandler:
     """The shell around `engine.decide`. Keys are order ids; a document exists once something was reported on the order."""
 
@@ -89,13 +99,15 @@ class CasesHandler:
         database: Database,
         programmes: Programmes,
         *,
+        record: Latest[OutagesRecorded],
         offer: Callable[[Sequence[Mapping[str, Any]]], None],
         own: Callable[[frozenset[int]], Any],
         due: Callable[[], int],
     ) -> None:
-        """The cashier's ends: what to pay, which partitions it pays for, and how much is not done."""
+        """`record`: of outages. The cashier's ends: what to pay, which partitions it pays for, and how much is not done."""
         self._database = database
         self._programmes = programmes
+        self._record = record
         self._offer = offer
         self._own = own
         self._due = due
@@ -120,27 +132,33 @@ class CasesHandler:
         body["refused"] = [[refused, problem.model_dump(mode="json")] for refused, problem in state.refused]
         return body
 
-    async def prepare(self, batch: Sequence[Inbound]) -> frozenset[str]:
-        """The commands of the batch that were done before: a gateway that takes over a key publishes its command again."""
-        return await done_among(
-            self._database, {inbound.envelope.id for inbound in batch if isinstance(inbound.envelope.message, _UNNUMBERED)}
+    async def prepare(self, batch: Sequence[Inbound]) -> Found:
+        """The commands of the batch that were done before: a gateway that takes over a key publishes its command again. And the
+        record of outages, as far at least as the timers knew it that rang (NX-08): it may be heard a moment later here."""
+        messages = [inbound.envelope.message for inbound in batch]
+        known = [each.recorded_until for each in messages if isinstance(each, DeadlineReached | ReminderReached)]
+        until = max((each for each in known if each is not None), default=None)
+        record = await self._record.once(
+            lambda heard: until is None or heard.complete_until is None or until <= heard.complete_until
         )
+        asked = {inbound.envelope.id for inbound in batch if isinstance(inbound.envelope.message, _UNNUMBERED)}
+        return Found(await done_among(self._database, asked), record)
 
-    def apply(self, state: Docket, inbound: Inbound, context: frozenset[str]) -> Step[Docket]:
+    def apply(self, state: Docket, inbound: Inbound, context: Found) -> Step[Docket]:
         envelope = inbound.envelope
         command = envelope.message
         if not isinstance(command, _HEARD):
             return Step(state)
-        if isinstance(command, NoticeSent | NoticeFailed) and (envelope.id in context or state.has_done(envelope.id)):
+        if isinstance(command, NoticeSent | NoticeFailed) and (envelope.id in context.done or state.has_done(envelope.id)):
             return Step(state)
         if isinstance(command, _ASKED):
-            if envelope.id in context or state.has_done(envelope.id):
+            if envelope.id in context.done or state.has_done(envelope.id):
                 return Step(state, (_answer(envelope.id, CommandRepeated(href=_href(command)), envelope.time),))
             if (problem := state.refusal_of(envelope.id)) is not None:
                 return Step(state, (_answer(envelope.id, CommandRefused(problem=problem), envelope.time),))
         # A report's caller waits for the case under the id of the command that intake accepted.
         cause = envelope.command_id if isinstance(command, ReportAccepted) and envelope.command_id else envelope.id
-        decided = decide(state.file, command, at=envelope.time, command_id=cause, programmes=self._programmes)
+        decided = decide(state.file, command, envelope.time, cause, self._programmes, context.record)
         if isinstance(decided, Refusal):
             kept = state if state.file is None else state.refusing(cause, decided.problem)
             return Step(kept, (_answer(cause, CommandRefused(problem=decided.problem), envelope.time),))

@@ -2,9 +2,12 @@
 
 import asyncio
 from datetime import timedelta
+from operator import attrgetter
 
+from chassis.latest import Latest
 from chassis.service import open_runtime
 from chassis.settings import Settings
+from contracts.outages import ALL_WELL, UNHEARD
 from engine.programmes import Programmes
 from services.escalation.handlers import EscalationHandler
 from services.escalation.matrix import Matrix
@@ -22,14 +25,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises what the processing loop or the timers cannot go on from."""
     async with open_runtime(settings, "escalation") as runtime:
         store = TimerStore(runtime.database)
+        record = Latest(ALL_WELL if settings.sandbox else UNHEARD, attrgetter("number"))
         timers = Timers(
             store,
             runtime.publisher,
             runtime.clock,
             instance=settings.instance,
             grace=timedelta() if settings.sandbox else GRACE,
+            record=record,
             waiting=runtime.health.waiting,
         )
+        runtime.hearers += [record.hear, timers.hear]
         runtime.metrics.append(timers.metrics)
         programmes = Programmes.shipped_and(settings.programmes)
         matrix = Matrix(runtime.database, programmes, settings.secret)

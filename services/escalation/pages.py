@@ -112,10 +112,11 @@ def pages_of(timers: Iterable[tuple[int, Timer]]) -> list[Page]:
     return pages
 
 
-def command_of(timer: Timer) -> tuple[str, Record]:
-    """Topic and record of the command that a timer is. It happens at its moment, and has one id however often it is sent."""
+def command_of(timer: Timer, recorded_until: datetime | None = None) -> tuple[str, Record]:
+    """Topic and record of the command that a timer is. It happens at its moment, and has one id however often it is sent.
+    `recorded_until`: up to when the record of outages is complete, for whoever decides over a deadline."""
     at = parse_moment(timer.at)
-    topic, message = _message(timer, at)
+    topic, message = _message(timer, at, recorded_until)
     envelope = Envelope(
         id=derived("timer", timer.kind, timer.order_id, timer.deadline_id, str(timer.generation), timer.at),
         source="escalation",
@@ -126,11 +127,12 @@ def command_of(timer: Timer) -> tuple[str, Record]:
     return topic, encode(envelope)
 
 
-def _message(timer: Timer, at: datetime) -> tuple[str, Message]:
+def _message(timer: Timer, at: datetime, recorded_until: datetime | None) -> tuple[str, Message]:
     fence: dict[str, Any] = {
         "case_id": timer.case_id,
         "deadline_id": timer.deadline_id,
         "generation": timer.generation,
+        "recorded_until": recorded_until,
     }
     match timer.kind:
         case "check_in":

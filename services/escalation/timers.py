@@ -5,22 +5,27 @@ A timer fires at least once, always as the same command: its receiver drops the 
 * a cursor, moved only after the broker has confirmed, says per partition up to when all has fired; whoever takes over a
   partition reads its pages from there on;
 * a timer that is added when its moment has been taken already is published before the record that set it is committed;
-* a former owner can still publish, which does no harm, but no longer move a cursor."""
+* a former owner can still publish, which does no harm, but no longer move a cursor.
+
+A timer rings when it is due and the record of outages is complete up to its moment (NX-08): whoever is told of a deadline then
+knows of all time in which its party could not act."""
 
 import asyncio
 import heapq
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from chassis.clock import Clock
 from chassis.failures import Remedy, back_off, classify
+from chassis.latest import Latest
 from chassis.loop import Publisher, new_epoch
-from contracts.base import format_moment
+from contracts.base import Message, format_moment
+from contracts.outages import OutagesRecorded
 from services.escalation.pages import LAST_OF_HOUR, Page, Timer, command_of, hour_of
 from services.escalation.store import TimerStore
 
-__all__ = ["GRACE", "Timers"]
+__all__ = ["GRACE", "PATIENCE", "Timers"]
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +33,9 @@ GRACE = timedelta(seconds=5)
 """How long a due timer is held back on the real clock. What a party did before the moment counts first, and what we received
 just before it may still be on its way through the gateway and the broker. In the sandbox nothing is on its way when the clock
 moves, so there is none."""
+
+PATIENCE = timedelta(days=30)
+"""How long timers wait for the record where nobody goes on with it: silence does not wait for ever."""
 
 _LOOK_S = 1.0
 """How often the real clock is looked at."""
@@ -50,6 +58,7 @@ class Timers:
         *,
         instance: str,
         grace: timedelta,
+        record: Latest[OutagesRecorded],
         waiting: Callable[[BaseException], None],
     ) -> None:
         self._store = store
@@ -57,6 +66,8 @@ class Timers:
         self._clock = clock
         self._instance = instance
         self._grace = grace
+        self._record = record
+        self._waits_since: datetime | None = None
         self._waiting = waiting
         self._owned: frozenset[int] = frozenset()
         self._owner = ""
@@ -83,6 +94,7 @@ class Timers:
         self._cursors = cursors
         self._taken = ""
         self._pages_behind = True
+        self._waits_since = self._waits_since or self._clock.now()
         self._owned = partitions
         self._claimed.set()
         self._wake.set()
@@ -121,6 +133,9 @@ class Timers:
     def metrics(self) -> Iterable[tuple[str, str, str, float]]:
         yield "timers_fired", "counter", "Timers published, repetitions included", self.fired
         yield "timers_soon", "gauge", "Timers of the present hour in memory", len(self._soon)
+        complete = self._record.value.complete_until
+        age = 0.0 if complete is None else (self._clock.now() - complete).total_seconds()
+        yield "timers_record_age_seconds", "gauge", "Since when nobody has said that parties can act: timers wait", age
 
     async def watch_clock(self) -> None:
         """Look at the clock whenever it has jumped, and now and then. Runs until cancelled."""
@@ -146,8 +161,20 @@ class Timers:
                 self._wake.set()
                 await asyncio.sleep(back_off(attempt))
 
+    def hear(self, message: Message) -> None:
+        """The record may have gone on."""
+        self._wake.set()
+
     def _now(self) -> str:
-        return format_moment(self._clock.now() - self._grace)
+        """The moment up to which timers ring. Patience is counted from when this process began to wait: what it finds in the
+        store when it starts may be much older than what it has heard by then."""
+        now = self._clock.now()
+        until = now - self._grace
+        complete = self._record.value.complete_until
+        if complete is not None:
+            waits_since = max(complete, self._waits_since or now)
+            until = min(until, complete if now - waits_since < PATIENCE else max(complete, now - PATIENCE))
+        return format_moment(until)
 
     def _forget(self) -> None:
         """Read again from the cursors on."""
@@ -213,7 +240,8 @@ class Timers:
 
     async def _publish(self, timers: Iterable[Timer]) -> None:
         """In order of moments; one that was both read and added goes out once."""
-        commands = [command_of(timer) for timer in sorted(set(timers))]
+        recorded_until = self._record.value.complete_until
+        commands = [command_of(timer, recorded_until) for timer in sorted(set(timers))]
         self._in_hand += len(commands)
         try:
             await self._publisher.publish(commands)

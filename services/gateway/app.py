@@ -9,6 +9,7 @@ from chassis.barrier import Barrier
 from chassis.clock import RealClock
 from chassis.service import Runtime, open_runtime
 from chassis.settings import Settings, SettingsError
+from contracts.outages import ALL_WELL, UNHEARD
 from engine.programmes import Programmes
 from services.gateway.api import create_app
 from services.gateway.commands import Commands
@@ -54,7 +55,9 @@ async def _run(
     control = None if barrier is None else SandboxControl(runtime.database, runtime.publisher, barrier)
     commands = Commands(runtime.database, reads, runtime.publisher, waiting, runtime.clock)
     mass = MassActions(runtime.database, reads, commands, runtime.clock)
-    outages = Outages(runtime.database, runtime.publisher, runtime.clock, runtime.health)
+    first = UNHEARD if barrier is None else ALL_WELL
+    outages = Outages(runtime.database, runtime.publisher, runtime.clock, runtime.health, first)
+    runtime.hearers.append(outages.heard.hear)
     gateway = Gateway(
         settings=settings,
         database=runtime.database,

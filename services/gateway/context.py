@@ -150,7 +150,8 @@ class Gateway:
 
     def reader(self, request: AnyRequest, principal: Principal, order: Mapping[str, Any], shop: Shop | None = None) -> Reader:
         """For whom something of an order is shown; `shop` is the order's, where its cases are shown."""
-        return Reader(principal, self.clock.now(), locale_of(request, locale_for(principal, order)), self.programmes, shop)
+        locale = locale_of(request, locale_for(principal, order))
+        return Reader(principal, self.clock.now(), locale, self.programmes, shop, self.outages.record)
 
     async def shops(self, principal: Principal, merchant_ids: Iterable[str]) -> dict[str, Shop]:
         """The shops of these merchants, by id: how they are reached for everybody, their desks for all but buyers."""

@@ -202,7 +202,7 @@ async def _page(
     body = await gateway.order(principal, _order_of(principal))
     locale = locale_for(principal, body["order"])
     shop = await gateway.shop(principal, body["order"])
-    reader = Reader(principal, gateway.clock.now(), language_of(locale), gateway.programmes, shop)
+    reader = Reader(principal, gateway.clock.now(), language_of(locale), gateway.programmes, shop, gateway.outages.record)
     order = order_shown(body, reader)
     w = words(locale)
     writer = _Writer(reader, w, ZoneInfo(body["order"]["timezone"]), form.fields if form else {})

@@ -7,6 +7,7 @@ from typing import Any
 
 from contracts.base import format_moment
 from contracts.orders import Fact, Order, Standing
+from contracts.outages import ALL_WELL, OutagesRecorded
 from engine.attention import assignee_of
 from engine.casefile import Case, CaseFile, balance, ledger_of
 from engine.decide import at_time
@@ -21,6 +22,7 @@ from engine.views import (
     outcome_label,
     refund_status,
     unanswered,
+    untold,
 )
 from services.gateway.guests import said_it, seen
 from services.gateway.principals import Principal, acts_until
@@ -49,6 +51,8 @@ class Reader:
     programmes: Programmes
     shop: Shop | None = None
     """The merchant's, for whom it concerns and where cases are shown."""
+    record: OutagesRecorded = ALL_WELL
+    """Of outages: what fell due after it was complete is not shown as passed."""
 
 
 def locale_for(principal: Principal, order: Mapping[str, Any]) -> str:
@@ -91,7 +95,7 @@ def order_shown(body: Body, reader: Reader) -> dict[str, Any]:
     if file is None:
         ledger = ledger_of(order, tuple(Fact.model_validate(fact) for fact in body["facts"]))
     else:
-        ledger = at_time(file, reader.now, reader.programmes).ledger
+        ledger = at_time(file, reader.now, reader.programmes, reader.record).ledger
     href = f"/v1/orders/{order.order_id}"
     cases = [case_id for case_id in body["standing"]["cases"] if reader.principal.sees_case(case_id)]
     shown = {
@@ -192,7 +196,7 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
     stored = file_of(body)
     if stored is None:
         raise KeyError(case_id)
-    file = at_time(stored, reader.now, reader.programmes)
+    file = at_time(stored, reader.now, reader.programmes, reader.record)
     case = file.cases[case_id]
     report = body["reports"][case_id]
     refund = refund_status(file, case_id).model_dump(mode="json")
@@ -200,7 +204,7 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
     until = None if principal.capability is None else acts_until(principal.capability, body)
     labels = reader.shop.labels if reader.shop is not None and principal.role == "merchant" else ()
     actions = (
-        allowed_actions(file, case_id, principal.role, reader.now, reader.programmes, reader.locale, labels)
+        allowed_actions(file, case_id, principal.role, reader.now, reader.programmes, reader.locale, labels, reader.record)
         if until is None or reader.now < until
         else ()
     )
@@ -223,6 +227,8 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
     }
     if unanswered(case):
         shown["unanswered"] = True
+    if untold(case):
+        shown["untold"] = True
     checklist = evidence_checklist(file, case_id, reader.programmes, reader.locale) if principal.reads_as != "buyer" else ()
     if checklist:
         shown["evidence_checklist"] = [item.model_dump(mode="json") for item in checklist]

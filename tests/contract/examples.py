@@ -1,6 +1,6 @@
 """One example of every message, rich enough that each field of each model appears with a value at least once."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from contracts import cases, desk, issue_rate, matrix, notices, orders, outages, platform, rollouts
@@ -113,8 +113,11 @@ deadline = cases.Deadline(
     set_at=AT,
     due_at=DUE,
     remind_at=(datetime(2019, 8, 4, 9, 30, tzinfo=UTC),),
-    extended_by=(cases.Extension(reason="outage", duration="P1D", cause_id="outage-1"),),
+    extended_by=(
+        cases.Extension(reason="outage", duration="P1D", cause_id="outage-1", lost_from=AT, lost_until=AT + timedelta(days=1)),
+    ),
     told_at=AT,
+    tellings=(cases.Telling(notice_id="ntc_1", state="sent", at=AT),),
     rule="BP-18",
     policy=policy,
     on_silence=cases.Consequence(action="review", state="under_review", outcome=None, money={"executed": EUR_40}),
@@ -310,8 +313,8 @@ EXAMPLES: tuple[Message, ...] = (
         actor=MERCHANT,
     ),
     cases.PostMessage(case_id=CASE_ID, text="Hello", evidence=(EVIDENCE,), actor=BUYER),
-    cases.DeadlineReached(case_id=CASE_ID, deadline_id="dln_1", generation=1, due_at=DUE),
-    cases.ReminderReached(case_id=CASE_ID, deadline_id="dln_1", generation=1, remind_at=AT),
+    cases.DeadlineReached(case_id=CASE_ID, deadline_id="dln_1", generation=1, due_at=DUE, recorded_until=DUE),
+    cases.ReminderReached(case_id=CASE_ID, deadline_id="dln_1", generation=1, remind_at=AT, recorded_until=DUE),
     cases.ConfirmExecution(case_id=CASE_ID, decision_id="command-1", reference="payment-1", at=AT),
     cases.ExtendDeadline(
         case_id=CASE_ID, deadline_id="dln_1", reason="outage", cause_id="outage-1", lost_from=AT, lost_until=DUE
@@ -364,6 +367,9 @@ EXAMPLES: tuple[Message, ...] = (
     ),
     issue_rate.IssueRateChanged(rate=rate, before="appealed"),
     outages.RecordOutage(outage_id="out_1", lost_from=AT, lost_until=DUE, partition=3, after="2019-08-06T09:003:00"),
+    outages.OutagesRecorded(
+        number=7, outages=(outages.Outage(outage_id="out_1", lost_from=AT, lost_until=DUE),), complete_until=DUE
+    ),
     notices.TellBuyer(
         order_id=ORDER_ID,
         order_number="A-1001",

@@ -15,6 +15,7 @@ from contracts.topics import READS
 from engine.issue_rate import Window
 from engine.programmes import Programmes
 from services.cases.handlers import CasesHandler
+from services.cases.handlers import Found as CasesFound
 from services.escalation.handlers import EscalationHandler, Found
 from services.escalation.matrix import Findings, Trial
 from services.escalation.outages import Affected
@@ -33,7 +34,7 @@ def handlers() -> list[Handler[Any]]:
     programmes = Programmes.shipped()
     return [
         IntakeHandler(NOWHERE, programmes),
-        CasesHandler(NOWHERE, programmes, offer=NOWHERE, own=NOWHERE, due=NOWHERE),
+        CasesHandler(NOWHERE, programmes, record=NOWHERE, offer=NOWHERE, own=NOWHERE, due=NOWHERE),
         EscalationHandler(NOWHERE, NOWHERE, NOWHERE, NOWHERE, programmes),
         NotificationsHandler(offer=NOWHERE, own=NOWHERE, unsent=NOWHERE),
         Projector(lambda: datetime(2019, 8, 1, tzinfo=UTC)),
@@ -42,7 +43,7 @@ def handlers() -> list[Handler[Any]]:
 
 CONTEXTS: dict[str, Any] = {
     "intake": IntakeContext(),
-    "cases": frozenset(),
+    "cases": CasesFound(),
     "escalation": Found(
         Findings(trials={"example-back-test.run": Trial()}),
         RateFindings(windows={"shop-1": Window({}, ())}),

@@ -1,9 +1,12 @@
 """What is fair to both sides, through the public API: the issue rate of a merchant (OI-11, NX-10) and outages (NX-08)."""
 
+from datetime import timedelta
+
 import pytest
 
 from contracts.base import parse_moment
-from tests.e2e.world import Json, Shop, World, days
+from tests.e2e.world import Json, Shop, World, days, send_mail
+from tests.written_mails import WRITTEN, Envelope
 
 
 def orders(world: World, shop: Shop, count: int) -> list[Json]:
@@ -101,9 +104,94 @@ def test_time_in_which_nobody_could_act_is_added_to_a_deadline(world: World) -> 
     assert world.platform.case(case["case_id"])["state"] == "under_review"
 
 
+@pytest.mark.rule("NX-08", "NX-01")
+def test_what_falls_due_in_an_outage_is_decided_over_when_that_is_recorded(world: World) -> None:
+    """As after a real one: timers and gateways are back in any order, and silence waits for who records outages."""
+    shop = world.shop()
+    orders_placed = orders(world, shop, 2)
+    case, other = (world.buyer(order).report(order) for order in orders_placed)
+    (before,) = case["deadlines"]
+    due_at = parse_moment(before["due_at"])
+    world.advance_to(due_at - days(1))
+    outage = world.platform.post("/v1/sandbox/outages", {"duration": "P3D", "begins": "now"}).ok()
+    assert (parse_moment(outage["from"]), parse_moment(outage["until"])) == (due_at - days(1), due_at + days(2))
+
+    world.advance("P2D")
+    waiting = world.platform.case(case["case_id"])
+    assert (waiting["state"], waiting["deadlines"]) == ("submitted", [before])
+    answered = shop.staff.act(other, "answer", refund="no", message="It is in the post.")
+    assert answered["state"] == "awaiting_buyer"
+
+    world.advance_to(outage["until"])
+    back = world.platform.case(case["case_id"])
+    (after,) = back["deadlines"]
+    assert (back["state"], after["extended_by"]) == ("submitted", [{"reason": "outage", "duration": "P3D"}])
+    assert parse_moment(after["due_at"]) == due_at + days(3)
+    assert after["on_silence"]["state"] == "under_review"
+    world.platform.post("/v1/sandbox/outages", {"duration": "P2D"}).ok()
+    (again,) = world.platform.case(case["case_id"])["deadlines"]
+    assert again == after, "its two days are among the three"
+
+    world.advance_to(after["due_at"])
+    history = world.platform.get(f"/v1/cases/{case['case_id']}/history", limit=200)["items"]
+    kinds = [each["type"] for each in history if each["type"] in ("case.deadline-extended", "case.moved")]
+    assert kinds == ["case.deadline-extended", "case.moved"]
+    assert world.platform.case(case["case_id"])["state"] == "under_review"
+    assert world.platform.case(other["case_id"])["state"] == "awaiting_buyer"
+
+
+@pytest.mark.rule("NX-08", "NX-01")
+def test_a_notice_that_comes_back_gives_its_party_the_deadline_anew(world: World) -> None:
+    shop = world.shop()
+    case = world.buyer(order := world.order(shop)).report(order)
+    (before,) = case["deadlines"]
+    mail = world.mail(shop.contract_email, "case_opened")
+    world.advance("P2D")
+    for _ in range(2):  # servers repeat themselves
+        come_back(world, mail, shop.contract_email)
+    world.advance("PT1M")
+    (back,) = world.platform.case(case["case_id"])["deadlines"]
+    assert back["extended_by"] == [{"reason": "bounce", "duration": "P30D"}]
+    assert parse_moment(back["due_at"]) == parse_moment(before["due_at"]) + days(30)
+
+    # A message of the buyer reaches the shop, whose mailbox is there again: it has its time from now on.
+    world.advance("P1D")
+    world.buyer(order).post(f"/v1/cases/{case['case_id']}/messages", {"text": "Hello?"}).ok()
+    world.advance("PT1M")
+    (anew,) = world.platform.case(case["case_id"])["deadlines"]
+    lost = parse_moment(anew["due_at"]) - parse_moment(before["due_at"])
+    assert days(3) <= lost < days(3) + timedelta(hours=1)
+    assert [each["reason"] for each in anew["extended_by"]] == ["bounce"]
+
+    # What comes back after silence was decided over undoes nothing by itself: money may have moved.
+    told = world.mail(shop.contract_email, "message")
+    world.advance_to(anew["due_at"])
+    passed = world.platform.case(case["case_id"])
+    assert (passed["state"], "untold" in passed) == ("under_review", False)
+    come_back(world, told, shop.contract_email)
+    world.advance("PT1M")
+    late = world.platform.case(case["case_id"])
+    assert (late["state"], late["untold"]) == ("under_review", True)
+
+
+def come_back(world: World, mail: Json, address: str) -> None:
+    """A server sends a mail back for good."""
+    bounce = next(each for each in WRITTEN if each.name == "a bounce for good")
+    sent_back_to = "no-reply@recourse.example"
+    send_mail(world.ready["smtp"], bounce.make(Envelope(address, sent_back_to, mail["message_id"])), sent_back_to)
+
+
 @pytest.mark.rule("NX-08")
 @pytest.mark.parametrize(
-    "body", [{}, {"duration": "P0D"}, {"duration": "P91D"}, {"duration": "a while"}, {"duration": "P1D", "x": 1}]
+    "body",
+    [
+        {},
+        {"duration": "P1D", "begins": "later"},
+        {"duration": "P0D"},
+        {"duration": "P91D"},
+        {"duration": "a while"},
+        {"duration": "P1D", "x": 1},
+    ],
 )
 def test_an_outage_has_a_length(world: World, body: Json) -> None:
     assert world.platform.post("/v1/sandbox/outages", body).problem(422)["errors"]

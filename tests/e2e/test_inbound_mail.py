@@ -16,18 +16,12 @@ from chassis.settings import Settings
 from recourse.verification.whole import verify_all
 from tests.e2e.conftest import Start
 from tests.e2e.world import Party, Shop, World
+from tests.e2e.world import send_mail as send
 from tests.unit.gateway.inbound.test_reading import python_mails
 from tests.written_mails import JPEG, PDF, WRITTEN, Envelope, Written, plain
 
 Json = dict[str, Any]
 PLATFORM = "help@recourse.example"
-
-
-def send(url: str, raw: bytes, to: str, sender: str = "", **options: Any) -> None:
-    """Hand a mail over; returns when the server says 250."""
-    place = urlsplit(url)
-    with smtplib.SMTP(place.hostname or "", place.port or 25, timeout=30) as smtp:
-        smtp.sendmail(sender, [to], raw, **options)
 
 
 class Correspondence:

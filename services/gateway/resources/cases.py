@@ -200,7 +200,7 @@ async def preview_action(
         if file is None:
             raise ProblemError(Problem.not_found("case"))
         standing = Standing.model_validate(body["standing"])
-        found = preview(file, command, reader.now, gateway.programmes, standing, reader.locale)
+        found = preview(file, command, reader.now, gateway.programmes, standing, reader.locale, reader.record)
         if isinstance(found, Refusal):
             raise ProblemError(found.problem)
         return answer(200, preview_shown(found, principal))

@@ -102,7 +102,11 @@ def _shown(body: Body, gateway: Gateway) -> dict[str, Any]:
     order = Order.model_validate(body["order"])
     facts = tuple(Fact.model_validate(fact) for fact in body["facts"])
     file = file_of(body)
-    ledger = ledger_of(order, facts) if file is None else at_time(file, gateway.clock.now(), gateway.programmes).ledger
+    ledger = (
+        ledger_of(order, facts)
+        if file is None
+        else at_time(file, gateway.clock.now(), gateway.programmes, gateway.outages.record).ledger
+    )
     item = payout_of(order, facts, ledger, held=body["standing"]["payout"]["held"])
     return {
         **item.model_dump(mode="json", exclude_none=True),

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from contracts.base import Duration, Model, Moment, format_moment, parse_duration
 from contracts.ids import derived, made_id
+from contracts.outages import Outage
 from contracts.problems import Problem
 from contracts.texts import Email
 from services.gateway.answers import Answer, answer, response_of
@@ -71,10 +72,12 @@ class Bounce(Model):
     email: Annotated[Email, Field(max_length=254)]
 
 
-class Outage(Model):
-    """Time in which nobody could act; it ends now."""
+class OutageRequest(Model):
+    """Time in which nobody could act: it ends now, or begins now."""
 
     duration: Duration
+    begins: Literal["now"] | None = None
+    """It is ahead: what falls due in it is decided over when the clock has come to its end."""
 
 
 def _control(gateway: Gateway, principal: Principal) -> SandboxControl:
@@ -119,6 +122,8 @@ async def move_clock(request: AnyRequest, gateway: TheGateway, principal: Caller
 
     async def work(command_id: str) -> Answer:
         state = await control.move(parsed(ClockMove, raw).later, command_id)
+        if await gateway.outages.end(state.now):
+            state = await control.move(lambda now: now, derived("outage-over", command_id))
         return answer(200, state.shown())
 
     return await gateway.once(request, principal, raw, work)
@@ -167,23 +172,27 @@ async def declare_bounce(request: AnyRequest, gateway: TheGateway, principal: Ca
 @post(
     "/v1/sandbox/outages",
     operation_id="declareOutage",
-    summary="Declare that nobody could act until now (NX-08)",
-    opt=documented(body=Outage, answers={201: "{outage_id, from, until}: deadlines that ran in it end later by as much."}),
+    summary="Declare that nobody could act until now, or can from now on (NX-08)",
+    opt=documented(
+        body=OutageRequest, answers={201: "{outage_id, from, until}: deadlines that run in it end later by as much."}
+    ),
 )
 async def declare_outage(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
-    """Answered when every deadline has been told."""
+    """Answered when every deadline has been told. One that `begins` now is recorded as a real one is: after it."""
     control = _control(gateway, principal)
     raw = await json_body(request)
 
     async def work(command_id: str) -> Answer:
-        duration = parse_duration(parsed(Outage, raw).duration)
+        wanted = parsed(OutageRequest, raw)
+        duration = parse_duration(wanted.duration)
         if not timedelta() < duration <= _LONGEST_OUTAGE:
             raise field_error("/duration", "an outage is longer than nothing and at most P90D")
-        until = (await control.state()).now
-        outage_id = made_id("out", "outage", command_id)
-        await gateway.outages.record(outage_id, until - duration, until)
+        now = (await control.state()).now
+        since, until = (now - duration, now) if wanted.begins is None else (now, now + duration)
+        outage = Outage(outage_id=made_id("out", "outage", command_id), lost_from=since, lost_until=until)
+        await (gateway.outages.declare(outage) if wanted.begins is None else gateway.outages.begin(outage))
         await control.move(lambda now: now, derived("outage-told", command_id))
-        return answer(201, {"outage_id": outage_id, "from": format_moment(until - duration), "until": format_moment(until)})
+        return answer(201, {"outage_id": outage.outage_id, "from": format_moment(since), "until": format_moment(until)})
 
     return await gateway.once(request, principal, raw, work)
 

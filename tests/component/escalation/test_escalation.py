@@ -16,7 +16,8 @@ from contracts.cases import Change, DeadlineReached, ReminderReached
 from contracts.envelope import Envelope
 from contracts.ids import case_id_of, order_id_of
 from contracts.orders import CheckInReached, OrderRegistered, Protection
-from contracts.topics import CASES_COMMANDS, CASES_EVENTS, INTAKE_COMMANDS, INTAKE_EVENTS
+from contracts.outages import OutagesRecorded
+from contracts.topics import CASES_COMMANDS, CASES_EVENTS, INTAKE_COMMANDS, INTAKE_EVENTS, PLATFORM_CLOCK
 from deploy.local import Stack
 from services.escalation import app
 from services.escalation.app import serve
@@ -216,6 +217,8 @@ async def test_on_the_real_clock_timers_are_held_back_a_little(
     running.settings = dataclasses.replace(running.settings, sandbox=False)
     running.start(app.serve, "escalation-1")
     due = datetime.now(UTC) + timedelta(seconds=1.5)
+    record = OutagesRecorded(number=1, complete_until=due + timedelta(hours=1))
+    await running.send(PLATFORM_CLOCK, envelope_of(record, "outages", AT, source="gateway"))
     await running.send(INTAKE_EVENTS, registered(1, (due - AT) / timedelta(days=1)))
     (told,) = await commands.until(lambda all_: len(all_) == 1)
     assert timedelta(seconds=0.5) <= datetime.now(UTC) - told.time < timedelta(seconds=4)

@@ -1,17 +1,29 @@
 """The shell around the engine: what is settled, sealed, kept, and recognised as repeated."""
 
+import asyncio
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import pytest
 
 from chassis.handler import Emission, Inbound, Step
-from contracts.cases import CaseMoved, CaseOpened, DeadlineReached, FactAttached, MessagePosted, NoticeRecorded
+from chassis.latest import Latest
+from contracts.cases import (
+    CaseMoved,
+    CaseOpened,
+    DeadlineExtended,
+    DeadlineReached,
+    FactAttached,
+    MessagePosted,
+    NoticeRecorded,
+)
 from contracts.envelope import Envelope
 from contracts.notices import NoticeProof, NoticeSent
 from contracts.orders import CommandRefused, CommandRepeated, OrderChanged
+from contracts.outages import ALL_WELL, Outage, OutagesRecorded
 from engine.programmes import Programmes
-from services.cases.handlers import CasesHandler, Docket
+from services.cases.handlers import CasesHandler, Docket, Found
 from services.cases.store import HISTORY, MESSAGES
 from tests.unit.cases.reporting import Reported, day
 
@@ -22,9 +34,11 @@ class Desk:
     def __init__(self) -> None:
         self.offered: list[Any] = []
         self.owned: list[frozenset[int]] = []
+        self.record = Latest(ALL_WELL, attrgetter("number"))
         self.handler = CasesHandler(
             None,  # type: ignore[arg-type]
             Programmes.shipped(),
+            record=self.record,
             offer=self.offered.extend,
             own=self._own,
             due=lambda: len(self.offered),
@@ -38,7 +52,9 @@ class Desk:
         self.owned.append(partitions)
 
     def take(self, envelope: Envelope) -> tuple[Emission, ...]:
-        step: Step[Docket] = self.handler.apply(self.state, Inbound(envelope, "any", 0, 0), frozenset(self.known))
+        step: Step[Docket] = self.handler.apply(
+            self.state, Inbound(envelope, "any", 0, 0), Found(frozenset(self.known), self.record.value)
+        )
         self.state = step.state
         self.history += [append.document for append in step.appends if append.collection == HISTORY]
         self.messages += [append.document for append in step.appends if append.collection == MESSAGES]
@@ -250,3 +266,30 @@ def test_what_is_told_carries_its_seal(desk: Desk, order: Reported) -> None:
         assert emission.seal is not None
         assert emission.seal.model_dump() == {name: entry[name] for name in type(emission.seal).model_fields}
         assert emission.model_dump(mode="json", exclude={"seal"}) == entry["data"]
+
+
+@pytest.mark.rule("NX-08")
+async def test_a_timer_is_heard_with_the_record_that_it_rang_by(desk: Desk, order: Reported) -> None:
+    """The record may come to this process a moment later than to the one that keeps the timers: it is waited for."""
+    opened = desk.take(order.report())[0].message
+    assert isinstance(opened, CaseOpened)
+    (deadline,) = opened.change.deadlines_set
+    desk.record.hear(OutagesRecorded(number=1, complete_until=day(1)))
+    rings = DeadlineReached(
+        case_id=order.case(),
+        deadline_id=deadline.deadline_id,
+        generation=1,
+        due_at=deadline.due_at,
+        recorded_until=day(6),
+    )
+    inbound = Inbound(order.command(rings, deadline.due_at), "any", 0, 0)
+    preparing = asyncio.ensure_future(desk.handler.prepare([inbound]))
+    await asyncio.sleep(0)
+    assert not preparing.done()
+    outage = Outage(outage_id="out", lost_from=day(4), lost_until=day(6))
+    desk.record.hear(OutagesRecorded(number=3, outages=(outage,), complete_until=day(6)))
+    desk.record.hear(OutagesRecorded(number=2, complete_until=day(5)))
+    found = await preparing
+    *_, extended = desk.handler.apply(desk.state, inbound, found).emissions
+    assert isinstance(extended.message, DeadlineExtended)
+    assert extended.message.change.deadlines_set[0].due_at == deadline.due_at + (day(6) - day(4))

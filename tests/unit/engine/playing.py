@@ -34,6 +34,7 @@ from contracts.orders import (
     ServiceContact,
     Standing,
 )
+from contracts.outages import ALL_WELL
 from contracts.problems import Problem
 from engine.calendar import add
 from engine.casefile import Case, CaseFile, balance, open_reservations
@@ -127,7 +128,7 @@ def actor(role: Role) -> Actor:
 
 
 class Play:
-    """One order and its cases; `now` moves by `wait`. Every command is decided and applied."""
+    """One order and its cases; `now` moves by `wait`. Every command is decided, by the `record` of outages, and applied."""
 
     def __init__(
         self,
@@ -142,6 +143,7 @@ class Play:
         self.order = order(paid, zone, country=country)
         self.labels = labels
         self.now = at
+        self.record = ALL_WELL
         self.file: CaseFile | None = None
         self.events: list[CaseEvent] = []
         self.facts: tuple[Fact, ...] = ()
@@ -240,17 +242,23 @@ class Play:
         )
 
     def notice(
-        self, deadline_id: str | None = None, state: Literal["sent", "failed"] = "sent", party: Party = "buyer", case: str = ""
+        self,
+        deadline_id: str | None = None,
+        state: Literal["sent", "failed"] = "sent",
+        party: Party = "buyer",
+        case: str = "",
+        notice_id: str = "",
+        at: datetime | None = None,
     ):
         proof = NoticeProof(
-            notice_id=f"ntc_{self.commands}",
+            notice_id=notice_id or f"ntc_{self.commands}",
             kind="answer",
             party=party,
             to="buyer@example.com",
             state=state,
             server="mail.example.com",
             server_reply="250 ok",
-            at=self.now,
+            at=at or self.now,
             deadline_id=deadline_id,
         )
         heard = NoticeSent if state == "sent" else NoticeFailed
@@ -271,7 +279,7 @@ class Play:
 
     def send(self, command: Command, command_id: str | None = None) -> list[CaseEvent] | Refusal:
         self.commands += 1
-        decided = decide(self.file, command, self.now, command_id or f"command {self.commands}", self.programmes)
+        decided = decide(self.file, command, self.now, command_id or f"command {self.commands}", self.programmes, self.record)
         if isinstance(decided, list):
             for event in decided:
                 self.file = evolve(self.file, event)

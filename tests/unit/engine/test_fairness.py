@@ -4,14 +4,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from contracts.cases import ConfirmExecution, DeadlineExtended, ExtendDeadline, NoticeRecorded, Rollout, RuleRef, TakeAction
+from contracts.base import parse_duration
+from contracts.cases import (
+    CaseMoved,
+    ConfirmExecution,
+    DeadlineExtended,
+    ExtendDeadline,
+    NoticeRecorded,
+    Rollout,
+    RuleRef,
+    TakeAction,
+)
+from contracts.outages import Outage, OutagesRecorded
+from engine.decide import at_time
 from engine.notices import told_of
 from engine.programmes import Programmes
-from engine.views import explained_deadlines, preview
+from engine.views import allowed_actions, explained_deadlines, preview, untold
 from tests.unit.engine.playing import Play, actor, euros, problem
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 SHIPPED = Programmes.shipped()
 
 
@@ -118,7 +133,7 @@ def test_whom_no_notice_has_reached_gets_the_deadline_anew_from_the_one_that_doe
     assert (anew.due_at, anew.told_at) == (deadline.due_at + 8 * DAY, play.now)
     assert [each.duration for each in anew.extended_by] == ["P8D"]
     play.notice(deadline.deadline_id, "failed", "merchant")
-    assert play.deadline("merchant_answer") == anew
+    assert play.deadline("merchant_answer").due_at == anew.due_at
 
 
 @pytest.mark.rule("NX-08")
@@ -137,6 +152,200 @@ def test_who_was_told_after_all_at_once_has_lost_nothing() -> None:
     told.notice(told.deadline("merchant_answer").deadline_id, "failed", "merchant")
     told.notice(told.deadline("merchant_answer").deadline_id, "failed", "buyer")
     assert (told.deadline("merchant_answer").generation, told.case.version) == (1, 1)
+
+
+@pytest.mark.rule("NX-08")
+def test_a_bounce_of_what_had_been_sent_is_as_a_notice_that_failed_at_once() -> None:
+    play = reported()
+    deadline = play.deadline("merchant_answer")
+    play.notice(deadline.deadline_id, "sent", "merchant", notice_id="ntc_first")
+    play.wait("P2D")
+    version = play.case.version
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="ntc_first")
+    back = play.deadline("merchant_answer")
+    assert (back.due_at, back.told_at, play.case.version) == (deadline.due_at + 30 * DAY, None, version + 1)
+    (told,) = explained_deadlines(play.file, play.case.case_id, SHIPPED)  # type: ignore[arg-type]
+    assert [each.model_dump() for each in told.extended_by] == [{"reason": "bounce", "duration": "P30D"}]
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="ntc_first")
+    assert play.deadline("merchant_answer") == back, "told twice, it bounced once"
+    play.wait("P1D")
+    play.notice(deadline.deadline_id, "sent", "merchant", notice_id="ntc_second")
+    assert play.deadline("merchant_answer").due_at == deadline.due_at + 3 * DAY
+
+
+@pytest.mark.rule("NX-08")
+def test_of_several_addresses_one_that_is_reached_is_enough() -> None:
+    play = reported()
+    deadline = play.deadline("merchant_answer")
+    for address in ("first", "second"):
+        play.notice(deadline.deadline_id, "sent", "merchant", notice_id=address)
+    play.wait("P2D")
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="first")
+    assert play.deadline("merchant_answer").due_at == deadline.due_at
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="second")
+    assert play.deadline("merchant_answer").due_at == deadline.due_at + 30 * DAY
+
+
+@given(
+    notices=st.lists(st.tuples(st.integers(0, 96), st.sampled_from(["sent", "failed", "bounced"])), min_size=1, max_size=5),
+    data=st.data(),
+)
+def test_how_a_deadline_ends_does_not_depend_on_which_notice_was_heard_first(
+    notices: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    play = reported()
+    opened, deadline = play.now, play.deadline("merchant_answer")
+    news = [
+        (f"ntc_{number}", opened + timedelta(hours=hour), state)
+        for number, (hour, what) in enumerate(notices)
+        for state in {"sent": ("sent",), "failed": ("failed",), "bounced": ("sent", "failed")}[what]
+    ]
+    play.now = opened + timedelta(hours=100)
+    for notice_id, at, state in data.draw(st.permutations(news + data.draw(st.lists(st.sampled_from(news), max_size=2)))):
+        play.notice(deadline.deadline_id, state, "merchant", notice_id=notice_id, at=at)
+    arrived = [hour for hour, what in notices if what == "sent"]
+    lost = 0 if all(what == "sent" for _, what in notices) else min(arrived, default=30 * 24)
+    assert play.deadline("merchant_answer").due_at == deadline.due_at + timedelta(hours=lost)
+
+
+@pytest.mark.rule("NX-08")
+def test_a_deadline_that_had_passed_before_its_notice_came_back_is_for_the_platform_to_look_at() -> None:
+    play = reported()
+    deadline = play.deadline("merchant_answer")
+    play.notice(deadline.deadline_id, "sent", "merchant", notice_id="first")
+    play.wake(deadline)
+    play.wait("P1D")
+    state, version = play.case.state, play.case.version
+    assert not untold(play.case)
+    (recorded,) = play.notice(deadline.deadline_id, "failed", "merchant", notice_id="first")  # type: ignore[misc]
+    assert isinstance(recorded, NoticeRecorded)
+    assert (play.case.state, play.case.version, untold(play.case)) == (state, version + 1, True)
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="first")
+    assert play.case.version == version + 1
+    reached = reported()
+    for address in ("first", "second"):
+        reached.notice(deadline.deadline_id, "sent", "merchant", notice_id=address)
+    reached.wake(deadline)
+    reached.notice(deadline.deadline_id, "failed", "merchant", notice_id="first")
+    assert not untold(reached.case)
+
+
+# The record of outages
+
+
+def outages(spans: list[tuple[int, int]], since: datetime) -> tuple[Outage, ...]:
+    """Outages that began so many hours after a moment and lasted so many."""
+    return tuple(
+        Outage(
+            outage_id=f"outage-{number}",
+            lost_from=since + timedelta(hours=began),
+            lost_until=since + timedelta(hours=began + hours),
+        )
+        for number, (began, hours) in enumerate(spans)
+    )
+
+
+def end_of(since: datetime, due_at: datetime, lost: tuple[Outage, ...]) -> datetime:
+    """When a party has had its time, counted hour by hour."""
+    usable = (due_at - since) // HOUR
+    moment = since
+    while usable:
+        usable -= not any(each.lost_from <= moment < each.lost_until for each in lost)
+        moment += HOUR
+    return moment
+
+
+SPANS = st.lists(st.tuples(st.integers(-48, 200), st.integers(1, 60)), min_size=1, max_size=6)
+
+
+@pytest.mark.rule("NX-08")
+@given(spans=SPANS, data=st.data())
+def test_time_that_outages_share_is_lost_once_however_and_whenever_they_are_heard(
+    spans: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    play = reported()
+    since, before = play.now, play.deadline("merchant_answer")
+    lost = outages(spans, since)
+    end = end_of(since, before.due_at, lost)
+    play.now = since + timedelta(days=20)
+    play.record = OutagesRecorded(complete_until=since)
+    heard: list[Outage] = []
+    for outage in data.draw(st.permutations(lost + tuple(data.draw(st.lists(st.sampled_from(lost), max_size=3))))):
+        if data.draw(st.booleans()):  # it is recorded anew: its recorder was interrupted the first time
+            lose(play, outage.lost_from, outage.lost_from + (outage.lost_until - outage.lost_from) / 2, outage.outage_id)
+        heard.append(outage)
+        play.record = OutagesRecorded(outages=tuple(heard), complete_until=since)
+        lose(play, outage.lost_from, outage.lost_until, outage.outage_id)
+    after = play.deadline("merchant_answer")
+    assert after.due_at == end
+    assert sum((parse_duration(each.duration) for each in after.extended_by), timedelta()) == end - before.due_at
+
+    only_rung = reported()
+    only_rung.record = OutagesRecorded(outages=lost, complete_until=since + timedelta(days=20))
+    only_rung.wake(before)
+    standing = [each.due_at for each in only_rung.case.deadlines if each.kind == "merchant_answer"]
+    passed = [event.at for event in only_rung.events if isinstance(event, CaseMoved)]
+    assert standing + passed == [end]
+
+
+@pytest.mark.rule("NX-08", "NX-01")
+def test_what_fell_due_after_the_record_was_complete_is_not_decided_over() -> None:
+    play = reported()
+    before = play.deadline("merchant_answer")
+    play.now = before.due_at + DAY
+    play.record = OutagesRecorded(complete_until=before.due_at - DAY)
+    play.write("buyer", "Is anybody there?")
+    assert play.case.state == "submitted"
+    assert at_time(play.file, play.now, SHIPPED, play.record).cases[play.case.case_id].state == "submitted"  # type: ignore[arg-type]
+    assert "answer" in {
+        each.action
+        for each in allowed_actions(play.file, play.case.case_id, "merchant", play.now, SHIPPED, record=play.record)  # type: ignore[arg-type]
+    }
+
+    # Now whoever records outages is there again: the day was lost, and it is given back.
+    play.record = OutagesRecorded(
+        outages=(Outage(outage_id="gap", lost_from=before.due_at - DAY, lost_until=play.now),), complete_until=play.now
+    )
+    play.write("buyer", "Hello?")
+    after = play.deadline("merchant_answer")
+    assert after.due_at == before.due_at + 2 * DAY
+    (told,) = explained_deadlines(play.file, play.case.case_id, SHIPPED)  # type: ignore[arg-type]
+    assert [each.model_dump() for each in told.extended_by] == [{"reason": "outage", "duration": "P2D"}]
+    assert play.wake(before) == []
+    play.record = OutagesRecorded(outages=play.record.outages, complete_until=after.due_at)
+    play.wake(after)
+    assert play.case.state == "under_review"
+    assert [event.at for event in play.events] == sorted(event.at for event in play.events)
+
+
+@pytest.mark.rule("NX-08")
+def test_who_acts_before_silence_was_decided_over_has_not_been_silent() -> None:
+    play = reported()
+    before = play.deadline("merchant_answer")
+    play.now = before.due_at + timedelta(seconds=3)
+    play.record = OutagesRecorded(complete_until=before.due_at - timedelta(seconds=2))
+    play.act("merchant", "answer", refund="no", message="It is in the post")
+    assert play.case.state == "awaiting_buyer"
+    assert play.wake(before) == []
+    assert not [event for event in play.events if isinstance(event, CaseMoved) and event.action == "silence"]
+
+
+@pytest.mark.rule("NX-08")
+def test_an_outage_within_the_time_that_a_bounce_gave_back_counts_when_the_bounce_no_longer_does() -> None:
+    play = reported()
+    since, deadline = play.now, play.deadline("merchant_answer")
+    play.notice(deadline.deadline_id, "failed", "merchant")
+    play.wait("P4D")
+    lost = Outage(outage_id="gap", lost_from=since + 2 * DAY, lost_until=since + 4 * DAY)
+    play.record = OutagesRecorded(outages=(lost,), complete_until=play.now)
+    assert lose(play, lost.lost_from, lost.lost_until, "gap") == []
+    play.notice(deadline.deadline_id, "sent", "merchant", at=since + DAY)
+    after = play.deadline("merchant_answer")
+    assert [each.duration for each in after.extended_by] == ["P1D", "P2D"]
+    assert after.due_at == deadline.due_at + 3 * DAY
+
+
+# What every programme can use
 
 
 @pytest.mark.rule("NX-06", "BP-17")

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, cast
 
 import pytest
@@ -11,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.clock import SandboxClock
+from chassis.latest import Latest
 from contracts.base import format_moment
 from contracts.envelope import Record, decode
+from contracts.outages import ALL_WELL, UNHEARD, OutagesRecorded
 from contracts.platform import ClockTick
 from services.escalation import timers as timers_module
 from services.escalation.pages import Page, Timer, command_of, hour_of, pages_of
 from services.escalation.store import BEGINNING, TimerStore
-from services.escalation.timers import Timers
+from services.escalation.timers import PATIENCE, Timers
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 PARTITIONS = 3
@@ -89,8 +92,18 @@ class Memory:
         await self._step()
 
 
-def owner_of(memory: Memory, clock: SandboxClock) -> Timers:
-    return Timers(cast(TimerStore, memory), memory, clock, instance="i", grace=timedelta(), waiting=lambda error: None)
+def owner_of(
+    memory: Memory, clock: SandboxClock, grace: timedelta = timedelta(), record: Latest[OutagesRecorded] | None = None
+) -> Timers:
+    return Timers(
+        cast(TimerStore, memory),
+        memory,
+        clock,
+        instance="i",
+        grace=grace,
+        record=record or Latest(ALL_WELL, attrgetter("number")),
+        waiting=lambda error: None,
+    )
 
 
 def clock_at(moment: datetime, clock: SandboxClock | None = None) -> SandboxClock:
@@ -266,9 +279,7 @@ async def test_a_former_owner_stops_and_leaves_the_cursor_alone() -> None:
 async def test_the_grace_holds_due_timers_back() -> None:
     memory = Memory(random.Random(0))
     clock = clock_at(START)
-    owner = Timers(
-        cast(TimerStore, memory), memory, clock, instance="i", grace=timedelta(seconds=5), waiting=lambda error: None
-    )
+    owner = owner_of(memory, clock, timedelta(seconds=5))
     await owner.assigned(frozenset(range(PARTITIONS)))
     await fire(owner)
     pages = pages_of([check_in(1, START + timedelta(seconds=1))])
@@ -294,3 +305,50 @@ async def test_what_lies_before_the_cursor_is_late_also_before_anything_was_read
     await memory.insert(pages)
     await owner.added(pages)
     assert len(memory.published) == 1
+
+
+@pytest.mark.rule("NX-08")
+async def test_nothing_rings_beyond_the_record_of_outages() -> None:
+    memory = Memory(random.Random(0))
+    clock = clock_at(START)
+    record = Latest(UNHEARD, attrgetter("number"))
+    owner = owner_of(memory, clock, record=record)
+    await owner.assigned(frozenset(range(PARTITIONS)))
+    pages = pages_of(check_in(hour, START + timedelta(hours=hour)) for hour in (1, 2, 30))
+    await memory.insert(pages)
+    await owner.added(pages)
+    clock_at(START + timedelta(days=3), clock)
+    await fire(owner)
+    assert (memory.published, owner.pending()) == ([], 0), "nobody has said yet who could act"
+
+    record.hear(OutagesRecorded(number=1, complete_until=START + timedelta(hours=1)))
+    assert owner.pending() > 0
+    await fire(owner)
+    assert [time for time, _, _ in memory.published] == [START + timedelta(hours=1)]
+    late = pages_of([check_in(4, START + timedelta(hours=3))])
+    await memory.insert(late)
+    await owner.added(late)
+    assert len(memory.published) == 1
+
+    record.hear(OutagesRecorded(number=2, complete_until=START + timedelta(days=3)))
+    await fire(owner)
+    assert [time - START for time, _, _ in memory.published[1:]] == [timedelta(hours=hour) for hour in (2, 3, 30)]
+
+
+@pytest.mark.rule("NX-08")
+async def test_silence_does_not_wait_for_ever_for_a_record_that_nobody_goes_on_with() -> None:
+    memory = Memory(random.Random(0))
+    clock = clock_at(START)
+    gone = OutagesRecorded(number=1, complete_until=START - timedelta(days=90))
+    owner = owner_of(memory, clock, record=Latest(gone, attrgetter("number")))
+    pages = pages_of([check_in(1, START - timedelta(days=80)), check_in(2, START + timedelta(hours=1))])
+    await memory.insert(pages)
+    await owner.assigned(frozenset(range(PARTITIONS)))
+    await fire(owner)
+    assert memory.published == [], "it has only begun to wait, whatever it finds"
+    clock_at(START + PATIENCE, clock)
+    await fire(owner)
+    assert len(memory.published) == 1
+    clock_at(START + PATIENCE + timedelta(hours=1), clock)
+    await fire(owner)
+    assert len(memory.published) == 2

@@ -1,0 +1,122 @@
+"""Lost time (NX-08): what of a deadline its party could not use, and when the deadline then ends. Pure.
+
+How a deadline ends follows from all that is known of it, never from the order in which it was heard: its party has had as
+much usable time as it was given. Time that several causes share was lost once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from contracts.base import format_duration, parse_duration
+from contracts.cases import Deadline, ExtendDeadline, Extension, Telling
+from contracts.notices import NoticeProof
+from contracts.outages import OutagesRecorded
+
+__all__ = ["Lost", "given_back", "lost_by", "lost_in", "told_by"]
+
+_UNTOLD_AT_MOST = timedelta(days=30)
+_TOLD_IN_TIME = timedelta(hours=1)
+"""A party that another notice reaches so soon has lost nothing by one that did not."""
+_TELLINGS = 20
+"""Notices that a deadline keeps as failed, and as sent: so many are enough to say when its party was told."""
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Lost:
+    """Time in which a party could not act. Ordered by when it began."""
+
+    since: datetime
+    until: datetime
+    cause_id: str
+    reason: Literal["outage", "bounce"]
+
+    def together(self, other: "Lost | None") -> "Lost":
+        """All that one cause has taken, where it was told twice: an outage whose recorder was interrupted is recorded again,
+        and then it has lasted longer."""
+        if other is None:
+            return self
+        return Lost(min(self.since, other.since), max(self.until, other.until), self.cause_id, self.reason)
+
+
+def lost_in(record: OutagesRecorded) -> tuple[Lost, ...]:
+    """The outages of a record."""
+    return tuple(Lost(each.lost_from, each.lost_until, each.outage_id, "outage") for each in record.outages)
+
+
+def lost_by(command: ExtendDeadline) -> Lost:
+    """What a command says was lost."""
+    return Lost(command.lost_from, command.lost_until, command.cause_id, command.reason)
+
+
+def given_back(deadline: Deadline, since: datetime, lost: Iterable[Lost], at: datetime) -> Deadline | None:
+    """A deadline that runs since a moment, with all time given back that its party has lost: what it was extended by before,
+    what `lost` says, and by notices that did not arrive. None where it ends as it did. Reminders up to `at` are over."""
+    # Extensions of a version that did not keep when the time was lost stay as they are.
+    kept = tuple(each for each in deadline.extended_by if each.lost_from is None or each.lost_until is None)
+    due_at = deadline.due_at
+    known: dict[str, Lost] = {}
+    for each in deadline.extended_by:
+        if each.lost_from is not None and each.lost_until is not None:
+            due_at -= parse_duration(each.duration)
+            if each.reason == "outage":
+                known[each.cause_id] = Lost(each.lost_from, each.lost_until, each.cause_id, "outage")
+    for new in lost:
+        known[new.cause_id] = new.together(known.get(new.cause_id))
+    untold = _untold(deadline, since)
+    added: list[Extension] = []
+    used_from = since
+    for each in sorted([*known.values(), *untold]):
+        begin = max(each.since, used_from)
+        if begin < due_at and begin < each.until and all(each.cause_id != other.cause_id for other in kept):
+            span = -(-(each.until - begin) // _SECOND) * _SECOND  # in whole seconds, as durations are written
+            added.append(
+                Extension(
+                    reason=each.reason,
+                    duration=format_duration(span),
+                    cause_id=each.cause_id,
+                    lost_from=each.since,
+                    lost_until=each.until,
+                )
+            )
+            due_at, used_from = due_at + span, each.until
+    by = due_at - deadline.due_at
+    if not by:
+        return None
+    return deadline.model_copy(
+        update={
+            "generation": deadline.generation + 1,
+            "due_at": due_at,
+            "remind_at": tuple(moment + by for moment in deadline.remind_at if moment + by > at),
+            "extended_by": (*kept, *added),
+        }
+    )
+
+
+def told_by(deadline: Deadline, notice: NoticeProof) -> Deadline:
+    """The deadline with what became of a notice of it. One that did not arrive was not sent, whichever was heard first."""
+    if notice.deadline_id != deadline.deadline_id or notice.party != deadline.party:
+        return deadline
+    known = {each.notice_id: each for each in deadline.tellings}
+    before = known.get(notice.notice_id)
+    if before is None or before.state == "sent":
+        known[notice.notice_id] = Telling(notice_id=notice.notice_id, state=notice.state, at=notice.at)
+    failed = [each for each in known.values() if each.state == "failed"]
+    sent = sorted((each for each in known.values() if each.state == "sent"), key=lambda each: (each.at, each.notice_id))
+    return deadline.model_copy(
+        update={
+            "tellings": (*failed[:_TELLINGS], *sent[:_TELLINGS]),
+            "told_at": sent[0].at if sent else None,
+        }
+    )
+
+
+def _untold(deadline: Deadline, since: datetime) -> tuple[Lost, ...]:
+    """The time in which a party had not been told, where a notice did not arrive: until the first one that did, thirty days at
+    most."""
+    if not any(each.state == "failed" for each in deadline.tellings):
+        return ()
+    longest = since + _UNTOLD_AT_MOST
+    until = longest if deadline.told_at is None else min(deadline.told_at, longest)
+    return (Lost(since, until, "bounce", "bounce"),) if until - since >= _TOLD_IN_TIME else ()
