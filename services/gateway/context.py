@@ -143,6 +143,7 @@ class Gateway:
             if (kept := found.get(evidence_id)) is None
             or kept["order_id"] != order_id
             or (principal.role != "platform" and kept["uploaded_as"] != principal.reads_as)
+            or (principal.is_guest and kept["uploaded_by"]["id"] != principal.name)
         ]
         if wrong:
             raise ProblemError(Problem.invalid_input(*wrong))

@@ -19,7 +19,6 @@ from services.gateway.page import html_answer, in_words, problem_of, rendered, w
 from services.gateway.problems import ProblemError, as_problem
 from services.gateway.requests import AnyRequest, parsed
 from services.gateway.resources.form_reports import (
-    AT_ONCE,
     PROGRAMME,
     FormReport,
     OpenForm,
@@ -31,7 +30,7 @@ from services.gateway.resources.form_reports import (
     outcome_of,
     report_by_form,
 )
-from services.gateway.uploads import Upload, upload_of
+from services.gateway.uploads import PAGES_AT_ONCE, Upload, upload_of
 from services.gateway.wording import language_of, words
 
 __all__ = ["routes"]
@@ -66,7 +65,7 @@ async def send_form(request: AnyRequest, gateway: TheGateway, token: FromPath[st
     try:
         form = await form_of(gateway, token)
         limited(form)
-        async with AT_ONCE:
+        async with PAGES_AT_ONCE:
             upload = await upload_of(request)
             given = await _sent_once(request, gateway, form, upload)
         if given.status >= 400:

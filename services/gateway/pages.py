@@ -38,7 +38,7 @@ from services.gateway.resources.evidence import content_of, keep
 from services.gateway.resources.messages import MessageRequest, thread, write
 from services.gateway.resources.reports import ReportRequest, submit
 from services.gateway.store import MERCHANTS
-from services.gateway.uploads import Upload, safe_name, upload_of
+from services.gateway.uploads import PAGES_AT_ONCE, Upload, safe_name, upload_of
 from services.gateway.wording import language_of, words
 
 __all__ = ["routes"]
@@ -159,16 +159,9 @@ async def _sent(request: AnyRequest, gateway: Gateway, token: str, place: str, w
     form = Upload()
     try:
         principal = await gateway.principals.of_link(token)
-        form = await upload_of(request)
-        digests = [hashlib.sha256(content).hexdigest() for _, _, content in form.files]
-        content = orjson.dumps([form.fields, digests], option=orjson.OPT_SORT_KEYS)
-
-        async def once(command_id: str) -> Answer:
-            return await work(principal, form, command_id)
-
-        # A form sent twice is one request; one that was gone back to and changed is another.
-        key = hashlib.sha256(content).hexdigest() if form.fields.get("nonce") else None
-        given = await gateway.done_once(request, principal, content, once, key, patient=True)
+        async with PAGES_AT_ONCE:
+            form = await upload_of(request)
+            given = await _sent_once(request, gateway, principal, form, work)
         if given.status >= 400:
             raise ProblemError(problem_of(given))
     except Exception as error:
@@ -176,6 +169,18 @@ async def _sent(request: AnyRequest, gateway: Gateway, token: str, place: str, w
     done = "on_its_way" if given.status == 202 else "done"
     anchor = f"#{place}" if place.startswith("cas_") else ""
     return Response(b"", status_code=303, headers={**HEADERS, "Location": f"/l/{token}?said={done}{anchor}"})
+
+
+async def _sent_once(request: AnyRequest, gateway: Gateway, principal: Principal, form: Upload, work: Any) -> Answer:
+    """A form sent twice, also at the same moment, is one request; one that was gone back to and changed is another."""
+    digests = [hashlib.sha256(content).hexdigest() for _, _, content in form.files]
+    content = orjson.dumps([form.fields, digests], option=orjson.OPT_SORT_KEYS)
+
+    async def once(command_id: str) -> Answer:
+        return await work(principal, form, command_id)
+
+    key = hashlib.sha256(content).hexdigest() if form.fields.get("nonce") else None
+    return await gateway.done_once(request, principal, content, once, key, patient=True)
 
 
 async def _refused(request: AnyRequest, gateway: Gateway, token: str, form: Upload, error: Exception) -> Response[Any]:

@@ -15,10 +15,13 @@ from multipart import (  # another distribution may lie over its name
 from services.gateway.problems import field_error, too_large, unreadable, unsupported
 from services.gateway.requests import AnyRequest
 
-__all__ = ["EVIDENCE_LIMIT", "Upload", "media_type_of_bytes", "safe_name", "upload_of"]
+__all__ = ["EVIDENCE_LIMIT", "PAGES_AT_ONCE", "Upload", "media_type_of_bytes", "safe_name", "upload_of"]
 
 EVIDENCE_LIMIT = 10 * 1024 * 1024
 """The most bytes of a file."""
+PAGES_AT_ONCE = asyncio.Semaphore(12)
+"""Filled pages that are in hand at the same time: each may hold its files in memory. Not shared with the uploads by key, so
+that the public ways in do not block those."""
 _FIELD_LIMIT = 64 * 1024
 _ENVELOPE_LIMIT = 256 * 1024
 _TAKEN = {

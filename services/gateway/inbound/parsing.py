@@ -13,6 +13,7 @@ from email.header import decode_header
 from email.message import Message
 from email.utils import getaddresses
 
+from contracts.texts import address_key
 from services.gateway.inbound.plain import text_of_html
 from services.gateway.inbound.replies import new_part, tidy
 
@@ -213,7 +214,7 @@ def _addresses(values: Sequence[str]) -> tuple[str, ...]:
         found = [address for _, address in getaddresses([whole])]
     except Exception:
         found = _ADDRESS.findall(whole)
-    cleaned = (_text_of(address.encode("utf-8", "surrogateescape"), "utf-8").strip().lower() for address in found)
+    cleaned = (address_key(_text_of(address.encode("utf-8", "surrogateescape"), "utf-8").strip()) for address in found)
     return tuple(dict.fromkeys(address for address in cleaned if _ADDRESS.fullmatch(address)))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from contracts.texts import address_key
 from services.gateway.inbound.parsing import Mail
 
 __all__ = [
@@ -157,7 +158,7 @@ def known_addresses(
             (profile.get("service_contact") or {}).get("email"),
             *(each.get("email") for each in consultants),
         ]
-    return frozenset(address.lower() for address in found if address)
+    return frozenset(address_key(address) for address in found if address)
 
 
 def newest_open_case(body: Mapping[str, Any]) -> str | None:

@@ -23,9 +23,12 @@ from services.gateway.requests import AnyRequest, known_id
 from services.gateway.store import EVIDENCE, MESSAGES, Document
 from services.gateway.uploads import Upload, media_type_of_bytes, safe_name, upload_of
 
-__all__ = ["checked_type", "content_of", "keep", "put_file", "readable", "routes", "take_back"]
+__all__ = ["MOST_FILES", "checked_type", "content_of", "keep", "put_file", "readable", "routes", "take_back"]
 
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,49}", re.ASCII)
+MOST_FILES = 200
+"""Files of one order, of all sides."""
+_MOST_BYTES = 500 * 1024 * 1024
 _AT_ONCE = asyncio.Semaphore(6)
 """Uploads read at the same time: each may hold its file in memory."""
 
@@ -121,7 +124,9 @@ async def put_file(
     media_type: str,
     kind: str | None = None,
 ) -> Document:
-    """Keep a file that was checked, from whichever way it came. Again, it is the same file."""
+    """Keep a file that was checked, from whichever way it came. Again, it is the same file. Raises 409 where the order has as
+    many as one order keeps: a form needs no account, and who has filled one in could fill the store."""
+    await _require_room(gateway, evidence_id, len(content))
     document: Document = {
         "_id": evidence_id,
         "order_id": order_of(evidence_id),
@@ -139,9 +144,24 @@ async def put_file(
     return document
 
 
+async def _require_room(gateway: Gateway, evidence_id: str, size: int) -> None:
+    """Raises 409 order-full. Files that come at the same moment may go a little beyond."""
+    found = gateway.database[EVIDENCE].find({"order_id": order_of(evidence_id)}, {"size": 1})
+    others = [kept["size"] for kept in await found.to_list(None) if kept["_id"] != evidence_id]
+    if len(others) >= MOST_FILES or sum(others) + size > _MOST_BYTES:
+        raise ProblemError(
+            Problem(
+                type="/problems/order-full",
+                title="This order takes no more of it",
+                status=409,
+                detail=f"An order keeps {MOST_FILES} files, {_MOST_BYTES // 1024**2} MiB together; say what is missing.",
+            )
+        )
+
+
 async def take_back(gateway: Gateway, order_id: str, uploader: str) -> None:
     """Forget what a principal of this name has uploaded to an order: it came with what was refused, and nobody can name it."""
-    mine = {"_id": {"$regex": f"^evd_{order_id[4:]}_"}, "uploaded_by.id": uploader}
+    mine = {"order_id": order_id, "uploaded_by.id": uploader}
     async for kept in gateway.database[EVIDENCE].find(mine, {"_id": 1}):
         await gateway.database[EVIDENCE].delete_one({"_id": kept["_id"]})
         await gateway.objects.remove(kept["_id"])

@@ -1,6 +1,5 @@
 """Reports through a merchant's universal form: no account, no key, also on orders that nobody has registered (RD-01 to 04)."""
 
-import asyncio
 import hashlib
 import math
 from dataclasses import dataclass
@@ -44,10 +43,9 @@ from services.gateway.resources.evidence import checked_type, put_file, take_bac
 from services.gateway.resources.reports import ReportRequest, reported
 from services.gateway.shops import desk_of
 from services.gateway.store import MERCHANTS, ORDERS
-from services.gateway.uploads import Upload, safe_name, upload_of
+from services.gateway.uploads import PAGES_AT_ONCE, Upload, safe_name, upload_of
 
 __all__ = [
-    "AT_ONCE",
     "PROGRAMME",
     "FormReport",
     "OpenForm",
@@ -127,9 +125,6 @@ _FORMS = Buckets(120, 2.0)
 """By form: whoever floods one form leaves the others alone."""
 _ADDRESSES = Buckets(30, 1 / 60)
 """By the address that is given: nobody is flooded with mails through other people's forms."""
-AT_ONCE = asyncio.Semaphore(12)
-"""Filled forms with files that are in hand at the same time: each may hold them in memory. Not shared with the uploads of who
-has a key or link, so that the public way in does not block theirs."""
 
 
 def limited(form: OpenForm) -> None:
@@ -169,7 +164,7 @@ async def submit_by_form(request: AnyRequest, gateway: TheGateway, token: FromPa
 
     if media_type_of(request) != "multipart/form-data":
         return await once(await json_body(request), Upload())
-    async with AT_ONCE:
+    async with PAGES_AT_ONCE:
         upload = await upload_of(request)
         return await once(orjson.dumps(given_by(upload, form)), upload)
 
@@ -205,24 +200,25 @@ async def report_by_form(
     _require_form_fields(wanted)
     files = [(safe_name(name), content, checked_type(content)) for name, content in _files(upload)]
     _require_patience(wanted.contact.email)
-    order_id, order = await _order_of(gateway, form, wanted)
+    about = await _about(gateway, form, wanted)
+    order_id = about.order_id
     reporter = _reporter(order_id, command_id)
-    named = await gateway.evidence(reporter, order_id, wanted.evidence)
-    kept = [
-        await put_file(gateway, reporter.actor(), "buyer", child_id("evd", order_id, command_id, str(number)), *file)
-        for number, file in enumerate(files)
-    ]
     told = {name: getattr(wanted, name) for name in ReportContent.model_fields}
-    command = SubmitReport(
-        order_id=order_id,
-        merchant_id=form.merchant["merchant_id"],
-        content=ReportContent.model_validate({**told, "amount": None, "programme": PROGRAMME}),
-        evidence=(*named, *map(evidence_of, kept)),
-        form_id=form.form.form_id,
-        order=order,
-        actor=reporter.actor(),
-    )
+    contact = wanted.contact.model_copy(update={"email": about.email})
     try:
+        kept = [
+            await put_file(gateway, reporter.actor(), "buyer", child_id("evd", order_id, command_id, str(number)), *file)
+            for number, file in enumerate(files)
+        ]
+        command = SubmitReport(
+            order_id=order_id,
+            merchant_id=form.merchant["merchant_id"],
+            content=ReportContent.model_validate({**told, "contact": contact, "amount": None, "programme": PROGRAMME}),
+            evidence=tuple(map(evidence_of, kept)),
+            form_id=form.form.form_id,
+            order=about.order,
+            actor=reporter.actor(),
+        )
         done = await reported(gateway, command, command_id, preference(request))
     except Promised as promised:
         receipt = mint_receipt(gateway.settings.secret, FormReceipt(order_id=order_id, command_id=command_id))
@@ -248,6 +244,10 @@ def _require_form_fields(wanted: FormReport) -> None:
     if wanted.lines:
         # Whether a line fits would tell of a known order what its reporter need not know.
         raise field_error("/lines", "a form knows no lines of an order; name the goods in `text`")
+    if wanted.evidence:
+        raise field_error("/evidence/0", "send pictures with the form, as `file` of multipart/form-data")
+    if not wanted.contact.email.isprintable():
+        raise field_error("/contact/email", "give an address without control characters")
 
 
 def _files(upload: Upload) -> list[tuple[str, bytes]]:
@@ -286,14 +286,23 @@ def _is_buyer(body: Body, email: str) -> bool:
     return "standing" in body and address_key(body["order"]["buyer"]["email"]) == address_key(email)
 
 
-async def _order_of(gateway: Gateway, form: OpenForm, wanted: FormReport) -> tuple[str, OrderContent | None]:
-    """The id of the order that a report is about, and what is said of one that was not registered with this address. Raises
-    422."""
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a report by form is about. `order`: what it says of one that was not registered with its address; `email`: where
+    mails about it go, in the spelling of a known order."""
+
+    order_id: str
+    order: OrderContent | None
+    email: str
+
+
+async def _about(gateway: Gateway, form: OpenForm, wanted: FormReport) -> _About:
+    """The order that a report means. Raises 422."""
     merchant = form.merchant
     merchant_id, email = merchant["merchant_id"], wanted.contact.email
     known = await gateway.reads.get(ORDERS, order_id_of(merchant_id, wanted.order_number))
     if known is not None and _is_buyer(known["body"], email):
-        return known["_id"], None
+        return _About(known["_id"], None, known["body"]["order"]["buyer"]["email"])
     content = OrderContent(
         merchant_id=merchant_id,
         order_number=wanted.order_number,
@@ -304,7 +313,7 @@ async def _order_of(gateway: Gateway, form: OpenForm, wanted: FormReport) -> tup
         placed_at=_placed(wanted.order_date, merchant, gateway.clock.now()),
         protection_activated=False,
     )
-    return reported_order_id(merchant_id, wanted.order_number, email), content
+    return _About(reported_order_id(merchant_id, wanted.order_number, email), content, email)
 
 
 @get(

@@ -13,7 +13,7 @@ from contracts.envelope import Envelope, encode
 from contracts.ids import ID_PATTERN, child_id, derived, order_of
 from contracts.notices import SendLink
 from contracts.problems import Problem
-from contracts.texts import Code, Email
+from contracts.texts import Code, Email, address_key
 from contracts.topics import NOTIFICATIONS_COMMANDS
 from services.gateway.answers import Answer, answer
 from services.gateway.context import Caller, Gateway, TheGateway
@@ -139,7 +139,7 @@ async def _mail(gateway: Gateway, wanted: LinkMail) -> None:
     cursor = gateway.database[ORDERS].find({"body.order.order_number": wanted.order_number}, {"body.order": 1})
     found = await cursor.limit(1_000).to_list(None)
     orders = [document["body"]["order"] for document in found]
-    mine = [order for order in orders if order["buyer"]["email"].casefold() == wanted.email.casefold()]
+    mine = [order for order in orders if address_key(order["buyer"]["email"]) == address_key(wanted.email)]
     now = gateway.clock.now()
     window = str(int(wall_clock().timestamp()) // _ONE_MAIL_PER_S)
     envelopes = [

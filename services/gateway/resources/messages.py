@@ -1,5 +1,6 @@
 """The thread of a case: three parties, everyone may write at any time (RD-05, BP-21)."""
 
+import math
 from typing import Annotated, Any
 
 from litestar import Response, get, post
@@ -12,17 +13,21 @@ from contracts.ids import order_of
 from contracts.problems import Problem
 from contracts.topics import CASES_COMMANDS
 from services.gateway.answers import Answer, answer, listed, response_of
+from services.gateway.buckets import Buckets
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
 from services.gateway.principals import Principal
-from services.gateway.problems import ProblemError
+from services.gateway.problems import ProblemError, too_many
 from services.gateway.representations import message_shown
 from services.gateway.requests import AnyRequest, json_body, parsed, preference
 from services.gateway.resources.reports import EvidenceIds
 from services.gateway.store import MESSAGES
 
 __all__ = ["MessageRequest", "routes", "thread", "write"]
+
+_GUESTS = Buckets(60, 1 / 30)
+"""By link: each message makes mails to the other side, and anybody becomes a guest by filling in a form."""
 
 
 class MessageRequest(Model):
@@ -81,6 +86,9 @@ async def write(
     """Have a message posted."""
     body = await gateway.case(principal, case_id)
     gateway.require_acting(principal, body)
+    wait_s = _GUESTS.take(principal.name) if principal.is_guest else 0.0
+    if wait_s:
+        raise too_many("Much was written with this link just now.", math.ceil(wait_s))
     order_id = order_of(case_id)
     evidence = await gateway.evidence(principal, order_id, wanted.evidence)
     command = PostMessage(case_id=case_id, text=wanted.text, evidence=evidence, actor=principal.actor())

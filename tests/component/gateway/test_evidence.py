@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.gateway.resources import evidence
 from tests.component.gateway.platform import Client, Platform
 
 PDF = b"%PDF-1.4\n%%EOF\n"
@@ -66,6 +67,19 @@ async def test_only_these_kinds_and_sizes_are_taken(platform: Platform, content:
     assert answer.status_code == status, answer.text
     kept = await platform.running.database("gateway")["evidence"].count_documents({"order_id": order["order_id"]})
     assert kept == (status == 201)
+
+
+@pytest.mark.rule("NX-14")
+async def test_an_order_keeps_so_many_files(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "MOST_FILES", 2)
+    merchant_id, _ = await platform.shop()
+    order = await platform.order(merchant_id)
+    first = await upload(platform.partner, order["order_id"], PDF)
+    assert [first.status_code, (await upload(platform.partner, order["order_id"], PDF)).status_code] == [201, 201]
+    full = await upload(platform.partner, order["order_id"], PDF)
+    assert (full.status_code, full.json()["type"]) == (409, "/problems/order-full")
+    other = await platform.order(merchant_id)
+    assert (await upload(platform.partner, other["order_id"], PDF)).status_code == 201
 
 
 async def test_what_an_upload_lacks_is_pointed_at(platform: Platform) -> None:

@@ -70,6 +70,8 @@ def test_a_forged_list_of_senders_is_nobody() -> None:
         assert read_mail(b"From: " + header + b"\r\n\r\nHello").sender == "", header
     assert read_mail(b'From: "kim@mail.example" <evil@x.example>\r\n\r\nHello').sender == "evil@x.example"
     assert read_mail(b"From: =?utf-8?q?K=C3=A4ufer?= <Kim@Mail.example>\r\n\r\nHello").sender == "kim@mail.example"
+    kelvin = "\u212aim@mail.example"  # which Python lowers to kim
+    assert read_mail(f"From: {kelvin}\r\n\r\nHello".encode()).sender == kelvin
 
 
 HOSTILE = {
