@@ -15,6 +15,8 @@ __all__ = ["Answer", "Api", "GaveUp", "Upload", "described"]
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
+_PROMISED = ("/v1/commands/", "/v1/forms/")
+"""Where a 202 says what became of one command."""
 _LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
 
 
@@ -160,7 +162,7 @@ class Api:
                 self.retries += 1
                 await pauses.wait(f"{method} {path}: {answer.problem}")
                 continue
-            if answer.status == 202 and location is not None and "/v1/commands/" in location:
+            if answer.status == 202 and location is not None and any(place in location for place in _PROMISED):
                 return await self._follow(token, location, pauses)
             return answer
 
@@ -190,7 +192,10 @@ class Api:
             command = answer.json() if answer.well else {}
             match command.get("status"):
                 case "done":
-                    href = (command.get("result") or {}).get("href")
+                    result = command.get("result") or {}
+                    href = result.get("href")
+                    if "link" in result:  # of a form, whose sender has no other right to read
+                        return Answer(201, orjson.dumps(result))
                     return Answer(200, answer.body) if href is None else await self.request("GET", token, href)
                 case "refused":
                     problem = command.get("problem") or {}
