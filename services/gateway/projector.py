@@ -86,7 +86,9 @@ class Projector:
             outcome = _outcome(envelope)
             kept = {"_id": envelope.command_id, **outcome, "forget_at": self._now() + timedelta(seconds=KEPT_S)}
             appends.append(Append(COMMANDS, kept))
-            settled = CommandSettled(command_id=envelope.command_id, status=outcome["status"], outcome=outcome)
+            # What is only repeated has its outcome in the store already, and the first one stays.
+            told = None if isinstance(message, CommandRepeated) else outcome
+            settled = CommandSettled(command_id=envelope.command_id, status=outcome["status"], outcome=told)
             emissions = (Emission(GATEWAY_OUTCOMES, settled, envelope.time, command_id=envelope.command_id, sequenced=False),)
         return Step(state, emissions, tuple(appends))
 
