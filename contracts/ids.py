@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 _RECOURSE = UUID("6f1f0c7e-0f5e-5a0c-9a8e-0b6d3c3f2a10").bytes
+_VARIANT = {f"{digit:x}": f"{8 | digit & 3:x}" for digit in range(16)}
 ID_PATTERN = re.compile(
     r"(?P<prefix>ord|cas|rep|evd|fct|msg|dln|lge|ntc|lnk)_(?P<order>[0-9a-f]{32})(?:_(?P<rest>[0-9a-z_]+))?"
 )
@@ -32,10 +33,8 @@ def derived(*parts: str) -> str:
 
 def _uuid5_digits(parts: tuple[str, ...]) -> str:
     """`uuid.uuid5` as 32 hex digits, without its detour over integers: one is made for every record."""
-    digits = bytearray(hashlib.sha1(_RECOURSE + "\n".join(parts).encode(), usedforsecurity=False).digest()[:16])
-    digits[6] = digits[6] & 0x0F | 0x50
-    digits[8] = digits[8] & 0x3F | 0x80
-    return digits.hex()
+    digits = hashlib.sha1(_RECOURSE + "\n".join(parts).encode(), usedforsecurity=False).hexdigest()
+    return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
 def made_id(prefix: str, *cause: str) -> str:

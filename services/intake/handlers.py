@@ -32,7 +32,7 @@ from services.intake.merchants import declare_insolvency, put_merchant, remind_r
 from services.intake.orders import ask_check_in, follow_case, record_fact, register_order, registered
 from services.intake.reports import answer_claim, claim_wanted, submit_report
 from services.intake.rollouts import change_rollouts
-from services.intake.store import MERCHANTS, ORDERS, PLATFORM, Rollouts, hold_claims, merchants_among, orders_among
+from services.intake.store import MERCHANTS, ORDERS, PLATFORM, Merchants, Rollouts, hold_claims, orders_among
 
 __all__ = ["IntakeHandler"]
 
@@ -53,6 +53,7 @@ class IntakeHandler:
     def __init__(self, database: Database, programmes: Programmes) -> None:
         self._database = database
         self._programmes = programmes
+        self._merchants = Merchants(database)
         self._rollouts = Rollouts(database)
 
     def collection_of(self, key: str) -> str | None:
@@ -95,7 +96,7 @@ class IntakeHandler:
                 if message.content.external_id is not None:
                     claims.append(inbound)
         context = Context(
-            merchants=await merchants_among(self._database, wanted),
+            merchants=await self._merchants.among(wanted),
             rollouts=await self._rollouts.in_engine_terms() if reported else (),
             pages=await self._announced(announced) if announced else {},
         )

@@ -11,7 +11,7 @@ from contracts.rollouts import ROLLOUTS_KEY
 from services.intake.context import MerchantPage
 from services.intake.documents import OrderFile, RolloutTable
 
-__all__ = ["CLAIMS", "MERCHANTS", "ORDERS", "PLATFORM", "Rollouts", "hold_claims", "merchants_among", "orders_among"]
+__all__ = ["CLAIMS", "MERCHANTS", "ORDERS", "PLATFORM", "Merchants", "Rollouts", "hold_claims", "orders_among"]
 
 ORDERS = "orders"
 MERCHANTS = "merchants"
@@ -23,14 +23,28 @@ _PAGE = 1_000
 """Merchants that are told of a roll-out in one step."""
 
 
-async def merchants_among(database: Database, merchant_ids: Collection[str]) -> dict[str, Merchant]:
-    """The merchants of these ids, by id; one query, none for no ids. Who is not there is absent."""
-    if not merchant_ids:
-        return {}
-    wanted = {"_id": {"$in": [merchant_key(merchant_id) for merchant_id in merchant_ids]}}
-    found = await database[MERCHANTS].find(wanted, {"body.merchant": 1}, batch_size=10_000).to_list(None)
-    merchants = (Merchant.model_validate(document["body"]["merchant"]) for document in found)
-    return {merchant.merchant_id: merchant for merchant in merchants}
+class Merchants:
+    """The merchants as this service's own store has them. The next batch asks for many of the same, which seldom changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._before: dict[str, tuple[dict[str, Any], Merchant]] = {}
+
+    async def among(self, merchant_ids: Collection[str]) -> dict[str, Merchant]:
+        """The merchants of these ids, by id; one query, none for no ids. Who is not there is absent."""
+        if not merchant_ids:
+            return {}
+        wanted = {"_id": {"$in": [merchant_key(merchant_id) for merchant_id in merchant_ids]}}
+        found = await self._database[MERCHANTS].find(wanted, {"body.merchant": 1}, batch_size=10_000).to_list(None)
+        merchants: dict[str, tuple[dict[str, Any], Merchant]] = {}
+        for document in found:
+            stored = document["body"]["merchant"]
+            before, merchant = self._before.get(stored["merchant_id"], (None, None))
+            if merchant is None or before != stored:
+                merchant = Merchant.model_validate(stored)
+            merchants[merchant.merchant_id] = stored, merchant
+        self._before = merchants
+        return {merchant_id: merchant for merchant_id, (_, merchant) in merchants.items()}
 
 
 async def orders_among(database: Database, order_ids: Collection[str]) -> dict[str, OrderFile]:
