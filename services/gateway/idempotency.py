@@ -16,6 +16,7 @@ from enum import Enum
 from chassis.store import Database
 from contracts.ids import derived
 from services.gateway.answers import Answer, refusal
+from services.gateway.leases import lease_end, renewed
 from services.gateway.problems import ProblemError, reused_key, running_key
 from services.gateway.store import IDEMPOTENCY, KEPT_S, Document, Inserts, wall_clock
 
@@ -24,8 +25,6 @@ __all__ = ["Idempotency", "Meeting", "Work", "command_id_of", "meet"]
 Work = Callable[[str], Awaitable[Answer]]
 """Does the request under a command id. May raise ProblemError."""
 
-LEASE_S = 6.0
-_RENEW_S = 2.0
 _LOOK_S = 0.2
 _PATIENT_LOOKS = 50
 
@@ -126,21 +125,17 @@ class Idempotency:
         claimed = await self._claim(principal, route, key, hashlib.sha256(content).hexdigest())
         if isinstance(claimed, Answer):
             raise reused_key()
-        renewing = asyncio.create_task(self._renew(claimed))
         try:
-            yield claimed.command_id
+            async with renewed(lambda: self._renew(claimed)):
+                yield claimed.command_id
         except BaseException:
-            renewing.cancel()
             await asyncio.shield(self._free(claimed))
             raise
-        renewing.cancel()
         await self._inserts.add({"_id": claimed.answer_id, "forget_at": claimed.forget_at})
 
     async def _renew(self, claim: _Claim) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_S)
-            leased = {"leased_until": self._now() + timedelta(seconds=LEASE_S)}
-            await self._keys.update_one({"_id": claim.document_id, "owner": claim.owner}, {"$set": leased})
+        leased = {"leased_until": lease_end(self._now())}
+        await self._keys.update_one({"_id": claim.document_id, "owner": claim.owner}, {"$set": leased})
 
     async def _claim(self, principal: str, route: str, key: str, fingerprint: str, *, looks: int = 0) -> _Claim | Answer:
         """Raises 409 for a key that is running still after so many more looks, 422 for another body."""
@@ -162,7 +157,7 @@ class Idempotency:
             "_id": claim.document_id,
             "fingerprint": fingerprint,
             "owner": claim.owner,
-            "leased_until": now + timedelta(seconds=LEASE_S),
+            "leased_until": lease_end(now),
             "forget_at": claim.forget_at,
         }
         for _ in range(3):
@@ -189,11 +184,8 @@ class Idempotency:
 
     async def _leased(self, claim: _Claim, work: Work) -> Answer:
         """The work's answer; the lease is renewed for as long as it takes."""
-        renewing = asyncio.create_task(self._renew(claim))
-        try:
+        async with renewed(lambda: self._renew(claim)):
             return await work(claim.command_id)
-        finally:
-            renewing.cancel()
 
     async def _keep(self, claim: _Claim, given: Answer, keep: bool) -> None:
         """Where two gave an answer, after a lease had run out, the first stays."""

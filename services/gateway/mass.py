@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -31,6 +31,7 @@ from contracts.texts import Code
 from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS, NOTIFICATIONS_COMMANDS
 from engine.casefile import CLOSED
 from services.gateway.commands import Commands
+from services.gateway.leases import lease_end, renewed
 from services.gateway.problems import field_error
 from services.gateway.projector import Body
 from services.gateway.store import COMMANDS, MASS_ACTIONS, MASS_ITEMS, MASS_TOLD, ORDERS, Document, PointReads, wall_clock
@@ -42,7 +43,6 @@ MOST_ITEMS = 100_000
 _PAGE = 200
 _READ = 1_000
 """Orders, or items, that go to or from the store at once."""
-_LEASE_S = 6.0
 _LOOK_S = 1.0
 _OUTCOMES_S = 30.0
 _PER_S = 200
@@ -268,23 +268,20 @@ class MassActions:
         mine = {"_id": action["_id"], "owner": owner}
         claimed = await self.database[MASS_ACTIONS].update_one(
             {"_id": action["_id"], "owner": action["owner"], "status": "running"},
-            {"$set": {"owner": owner, "leased_until": _later()}},
+            {"$set": {"owner": owner, "leased_until": lease_end(wall_clock())}},
         )
         if not claimed.matched_count:
             return
         self.in_hand.add(action["_id"])
-        renewing = asyncio.create_task(self._renew(mine))
         try:
-            await self._run(action, mine)
+            async with renewed(lambda: self._lease(mine, lease_end(wall_clock()))):
+                await self._run(action, mine)
         finally:
-            renewing.cancel()
             self.in_hand.discard(action["_id"])
-        await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"leased_until": wall_clock()}})
+        await self._lease(mine, wall_clock())
 
-    async def _renew(self, mine: Document) -> None:
-        while True:
-            await asyncio.sleep(_LEASE_S / 3)
-            await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"leased_until": _later()}})
+    async def _lease(self, mine: Document, until: datetime) -> None:
+        await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"leased_until": until}})
 
     async def _run(self, action: Document, mine: Document) -> None:
         content = MassActionContent.model_validate(action["content"])
@@ -400,10 +397,6 @@ def _told_of(occasion: str, email: str) -> str:
 def _insolvencies(content: MassActionContent) -> dict[str, Any]:
     """The actions that say of the same merchant that it is insolvent, or not."""
     return {"content.kind": "insolvency", "content.selection.merchant_id": content.selection.merchant_id}
-
-
-def _later() -> Any:
-    return wall_clock() + timedelta(seconds=_LEASE_S)
 
 
 def _filter(content: MassActionContent) -> dict[str, Any]:

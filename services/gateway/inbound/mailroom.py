@@ -37,6 +37,7 @@ from services.gateway.inbound.routing import (
 )
 from services.gateway.inbound.store import MailStore, document_id, identity_of
 from services.gateway.inbound.wording import left_out_sentence
+from services.gateway.leases import renewed
 from services.gateway.principals import acts_until
 from services.gateway.problems import ProblemError
 from services.gateway.projector import Body
@@ -53,7 +54,6 @@ MAIL_LIMIT = 25 * 1024 * 1024
 """The most bytes of a mail, as the SMTP side announces and enforces."""
 _HANDS = 4
 _LOOK_S = 5.0
-_RENEW_S = 2.0
 _SOON_S = 1.0
 _WAIT_S = 5.0
 _MOST_FAILURES = 6
@@ -205,9 +205,9 @@ class Mailroom:
     async def _leased(self, mail: Document) -> None:
         """Put one mail where it belongs. A failure is tried again later; one that stays goes to the team with its mail."""
         mail_id = mail["_id"]
-        renewing = asyncio.create_task(self._renew(mail_id))
         try:
-            await self._place(mail)
+            async with renewed(lambda: self.mails.renew(mail_id, self.owner, wall_clock())):
+                await self._place(mail)
             self._settled(mail_id)
         except (Promised, _NotYetProved):
             await self._later(mail_id, _SOON_S)
@@ -222,13 +222,6 @@ class Mailroom:
                 self._settled(mail_id)
             else:
                 await self._later(mail_id, back_off(failures, first_s=1.0, most_s=60.0), failed=type(error).__name__)
-        finally:
-            renewing.cancel()
-
-    async def _renew(self, mail_id: str) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_S)
-            await retrying(lambda: self.mails.renew(mail_id, self.owner, wall_clock()), _waiting)
 
     async def _later(self, mail_id: str, wait_s: float, *, failed: str = "") -> None:
         due_at = wall_clock() + timedelta(seconds=wait_s)

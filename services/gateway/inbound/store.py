@@ -15,12 +15,12 @@ from pymongo.errors import DuplicateKeyError
 
 from chassis.store import Database
 from services.gateway.cursors import Place
+from services.gateway.leases import lease_end
 from services.gateway.store import Document
 
-__all__ = ["LEASE_S", "MAILS", "MailStore", "document_id", "identity_of"]
+__all__ = ["MAILS", "MailStore", "document_id", "identity_of"]
 
 MAILS = "mails"
-LEASE_S = 6.0
 _LOOK_AT = 20
 _RATE_WINDOW = timedelta(hours=1)
 _ADDED_ON_THE_WAY = re.compile(
@@ -86,7 +86,7 @@ class MailStore:
         for found in await self._mails.find(due).sort([("due_at", 1)]).limit(_LOOK_AT).to_list(None):
             taken = await self._mails.update_one(
                 {"_id": found["_id"], "state": "queued", "due_at": found["due_at"]},
-                {"$set": {"owner": owner, "due_at": now + timedelta(seconds=LEASE_S)}},
+                {"$set": {"owner": owner, "due_at": lease_end(now)}},
             )
             if taken.matched_count:
                 return found
@@ -94,9 +94,8 @@ class MailStore:
 
     async def renew(self, mail_id: str, owner: str, now: datetime) -> None:
         """Keep a mail that is in hand for another lease."""
-        await self._mails.update_one(
-            {"_id": mail_id, "owner": owner, "state": "queued"}, {"$set": {"due_at": now + timedelta(seconds=LEASE_S)}}
-        )
+        mine = {"_id": mail_id, "owner": owner, "state": "queued"}
+        await self._mails.update_one(mine, {"$set": {"due_at": lease_end(now)}})
 
     async def postpone(self, mail_id: str, due_at: datetime, *, failed: str = "") -> None:
         """Let a mail be taken again later; `failed` counts a failure of ours."""

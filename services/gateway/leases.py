@@ -1,0 +1,40 @@
+"""Leases: work is somebody's for a while, renewed for as long as it is done; after a crash it is anybody's."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from chassis.failures import retrying
+
+__all__ = ["lease_end", "renewed"]
+
+log = logging.getLogger(__name__)
+_LEASE = timedelta(seconds=6)
+_RENEW_S = 2.0
+
+
+def lease_end(now: datetime) -> datetime:
+    """Until when a lease runs that is taken or renewed now; real time."""
+    return now + _LEASE
+
+
+@asynccontextmanager
+async def renewed(renew: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Renew a lease for as long as the block runs. A store that is away for a moment takes nothing from who holds the lease:
+    the renewal is tried again."""
+
+    async def go_on() -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            await retrying(renew, lambda error: log.warning("a lease is not renewed yet: %r", error))
+
+    renewing = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        (ended,) = await asyncio.gather(renewing, return_exceptions=True)
+        if not isinstance(ended, asyncio.CancelledError):
+            log.error("a lease was not renewed any more", exc_info=ended)
