@@ -1,8 +1,10 @@
 """Rows of the programmes' tables as tests drive them: steps from a report on, and how the case then stands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from contracts.cases import ReminderGiven
 from engine.calendar import add
@@ -62,6 +64,13 @@ def drive(row: Row) -> Play:
     for step in row.steps:
         assert isinstance(step(play), list), step
     return play
+
+
+def each_row(rows: Mapping[str, tuple[Sequence[str], Row]]) -> pytest.MarkDecorator:
+    """A test for each row of a table, by its name, with the rules that it shows."""
+    return pytest.mark.parametrize(
+        "row", [pytest.param(row, id=name, marks=pytest.mark.rule(*rules)) for name, (rules, row) in rows.items()]
+    )
 
 
 def check(row: Row) -> None:

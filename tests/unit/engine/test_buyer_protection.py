@@ -8,7 +8,7 @@ from contracts.cases import CaseMoved, FactAttached, ReminderGiven
 from engine.calendar import add
 from engine.decide import evolve
 from tests.unit.engine.playing import REPORTED, ZONE, Play, euros, problem
-from tests.unit.engine.rows import Row, Step, act, check, fact, silence, silent_about
+from tests.unit.engine.rows import Row, Step, act, check, each_row, fact, silence, silent_about
 
 
 def answer(refund: str, amount: str | None = None) -> Step:
@@ -263,9 +263,7 @@ ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "row", [pytest.param(row, id=name, marks=pytest.mark.rule(*rules)) for name, (rules, row) in ROWS.items()]
-)
+@each_row(ROWS)
 def test_row(row: Row) -> None:
     check(row)
 

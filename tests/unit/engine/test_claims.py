@@ -8,7 +8,7 @@ import pytest
 from engine.programmes import Programmes
 from engine.views import evidence_checklist, explained_deadlines, label, unanswered
 from tests.unit.engine.playing import LABELS, REPORTED, Play, euros, pointers, problem
-from tests.unit.engine.rows import Row, Step, act, check, silence
+from tests.unit.engine.rows import Row, Step, act, check, each_row, silence
 
 POLICY = Programmes.shipped().get("claims", 1)
 CLAIM: dict[str, Any] = {
@@ -64,9 +64,7 @@ ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "row", [pytest.param(row, id=name, marks=pytest.mark.rule(*rules)) for name, (rules, row) in ROWS.items()]
-)
+@each_row(ROWS)
 def test_row(row: Row) -> None:
     check(row)
 

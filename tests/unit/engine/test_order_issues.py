@@ -9,7 +9,7 @@ from engine.calendar import add
 from engine.programmes import Programmes
 from engine.views import label, refund_status
 from tests.unit.engine.playing import ZONE, Play, euros, pointers, problem
-from tests.unit.engine.rows import Row, Step, act, check, fact, silence
+from tests.unit.engine.rows import Row, Step, act, check, each_row, fact, silence
 
 POLICY = Programmes.shipped().get("order-issues", 1)
 SOLUTION = {("solution", "merchant"): "P5D"}
@@ -122,9 +122,7 @@ ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "row", [pytest.param(row, id=name, marks=pytest.mark.rule(*rules)) for name, (rules, row) in ROWS.items()]
-)
+@each_row(ROWS)
 def test_row(row: Row) -> None:
     check(row)
 

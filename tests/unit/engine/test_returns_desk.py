@@ -10,7 +10,7 @@ from engine.notices import told_of
 from engine.programmes import Programmes
 from engine.views import explained_deadlines, label, refund_status
 from tests.unit.engine.playing import LABELS, ZONE, Play, euros, pointers, problem
-from tests.unit.engine.rows import Row, Step, act, check, fact, silence
+from tests.unit.engine.rows import Row, Step, act, check, each_row, fact, silence
 
 POLICY = Programmes.shipped().get("returns-desk", 1)
 
@@ -172,9 +172,7 @@ ROWS: dict[str, tuple[tuple[str, ...], Row]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "row", [pytest.param(row, id=name, marks=pytest.mark.rule(*rules)) for name, (rules, row) in ROWS.items()]
-)
+@each_row(ROWS)
 def test_row(row: Row) -> None:
     check(row)
 
