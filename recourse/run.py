@@ -57,12 +57,12 @@ def run(
 
 
 def _settle_the_collector() -> None:
-    """What is loaded by now stays for good, and batches of a thousand records are no garbage: a collector that looks at both
-    again and again takes a quarter of a service's time. It looks when about as much is new as a batch has; cycles, the only
-    garbage that waits for it, are few."""
+    """What is loaded by now stays for good, and the batches in hand are no garbage: a collector that looks at both again and
+    again takes a quarter of a service's time. What is done with is free at once but for cycles, and of those a service makes a
+    few objects a request and none a batch: the collector comes when many more are new than the batches in hand can be."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 10, 10)
+    gc.set_threshold(500_000, 10, 10)
 
 
 def _shares(settings: Settings, services: list[Service]) -> list[tuple[Service, Settings]]:
