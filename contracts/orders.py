@@ -181,7 +181,7 @@ class Protection(Model):
 
     state: Literal["active", "ended", "none"]
     reason: (
-        Literal["not_certified", "seal_not_live", "not_activated", "merchant_insolvent", "satisfied", "case_outcome"] | None
+        Literal["not_certified", "seal_not_live", "not_activated", "insolvency_declared", "satisfied", "case_outcome"] | None
     ) = None
     ends_at: Moment | None = None
     """None where there never was a protection."""

@@ -35,7 +35,7 @@ def eligibility(merchant: Merchant, order: OrderContent, registered_at: datetime
     if merchant.seal_live_at is None or merchant.seal_live_at > order.placed_at:
         return Protection(state="none", reason="seal_not_live")
     if merchant.insolvent_at is not None and merchant.insolvent_at <= order.placed_at:
-        return Protection(state="none", reason="merchant_insolvent")
+        return Protection(state="none", reason="insolvency_declared")
     if not order.protection_activated:
         return Protection(state="none", reason="not_activated")
     days = order.protection_days or merchant.protection_days or terms.days

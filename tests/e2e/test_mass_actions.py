@@ -135,7 +135,7 @@ def test_an_insolvency_is_taken_back_and_can_be_declared_anew(world: World) -> N
     assert world.platform.get(f"/v1/merchants/{shop.merchant_id}")["insolvent_at"]
     world.advance("PT1M")
     late = world.order(shop)
-    assert (late["protection"]["state"], late["protection"]["reason"]) == ("none", "merchant_insolvent")
+    assert (late["protection"]["state"], late["protection"]["reason"]) == ("none", "insolvency_declared")
     early = world.order(shop, placed_at=format_moment(world.now() - timedelta(days=2)))
     assert early["protection"]["state"] == "active", "covered is that the merchant becomes insolvent"
 

@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
         ({"seal_live_at": None}, {}, "seal_not_live"),
         ({"seal_live_at": PLACED + DAY}, {}, "seal_not_live"),
         ({}, {"protection_activated": False}, "not_activated"),
-        ({"insolvent_at": PLACED}, {}, "merchant_insolvent"),
+        ({"insolvent_at": PLACED}, {}, "insolvency_declared"),
     ],
 )
 def test_not_protected(shop: dict[str, Any], bought: dict[str, Any], reason: str) -> None:
@@ -47,7 +47,7 @@ def test_covered_is_that_the_merchant_becomes_insolvent() -> None:
     """Whoever bought before is protected, however late the order is told of."""
     insolvent = merchant(insolvent_at=PLACED + DAY)
     assert eligibility(insolvent, content(), PLACED + 2 * DAY, POLICY).state == "active"
-    assert eligibility(insolvent, content(placed_at=PLACED + DAY), PLACED + DAY, POLICY).reason == "merchant_insolvent"
+    assert eligibility(insolvent, content(placed_at=PLACED + DAY), PLACED + DAY, POLICY).reason == "insolvency_declared"
 
 
 @pytest.mark.rule("BP-04", "BP-05")
