@@ -1,6 +1,7 @@
 """The ways in without an account: what a form takes, what it leaves behind, and what its guest gets to see (RD-01 to 03)."""
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -240,6 +241,13 @@ def test_a_form_needs_no_activation(world: World, known: bool) -> None:
         assert http.get(form["url"]).status_code == 200
 
 
+def settled(party: Party, place: str) -> Json:
+    """What a receipt says once it says something; the test's own time bounds the wait."""
+    while (found := party.get(place))["status"] == "pending":
+        time.sleep(0.05)
+    return found
+
+
 @pytest.mark.rule("RD-01")
 def test_a_form_may_be_answered_later(world: World, brand: Shop) -> None:
     form, body = form_of(brand), filled(world)
@@ -248,10 +256,7 @@ def test_a_form_may_be_answered_later(world: World, brand: Shop) -> None:
     assert promised.headers["preference-applied"] == "respond-async"
     place = promised.headers["location"]
     nobody = world.bearer("none")
-    for _ in range(200):
-        found = nobody.get(place)
-        if found["status"] != "pending":
-            break
+    found = settled(nobody, place)
     assert (found["status"], found["command_id"]) == ("done", promised.body["command_id"])
     result = found["result"]
     assert result["href"] == f"/v1/cases/{result['case_id']}"
@@ -260,12 +265,26 @@ def test_a_form_may_be_answered_later(world: World, brand: Shop) -> None:
     assert world.platform.case(case["case_id"])["order_number"] == body["order_number"]
     nobody.request("GET", place + "x").problem(404)
     refused = sent(world, form, {**body, "text": "Again"}, headers={"Prefer": "respond-async"})
-    for _ in range(200):
-        found = nobody.get(refused.headers["location"])
-        if found["status"] != "pending":
-            break
+    found = settled(nobody, refused.headers["location"])
     assert (found["status"], found["problem"]["refusal"]) == ("refused", "already_open")
     assert case["case_id"] not in str(found)
+
+
+@pytest.mark.rule("RD-01")
+@pytest.mark.parametrize(("reason", "status"), [("other", 200), ("nonsense", 409)])
+def test_the_page_of_a_form_waits_for_what_is_late(world: World, brand: Shop, reason: str, status: int) -> None:
+    form = form_of(brand)
+    fields = {"nonce": world.name("nonce"), "order_number": world.name("F"), "reason": reason, "text": "Slowly."}
+    fields["email"] = f"{world.name('late')}@mail.example"
+    with httpx.Client(timeout=90) as http:
+        answer = http.post(form["url"], data=fields, files={"file": ("", b"")}, headers={"Prefer": "respond-async"})
+        assert answer.status_code == 303, answer.text
+        place = form["url"].partition("/f/")[0] + answer.headers["location"]
+        while "refresh" in (page := http.get(place, follow_redirects=True)).headers:
+            time.sleep(0.05)
+        assert page.status_code == status, page.text
+        assert ("/l/" in str(page.url), "Slowly." in page.text) == ((True, True) if status == 200 else (False, False))
+        assert http.get(place + "x").status_code == 404
 
 
 @pytest.mark.rule("RD-01")
