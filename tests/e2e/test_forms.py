@@ -320,10 +320,8 @@ def test_a_form_is_its_shop_s_alone(world: World, brand: Shop) -> None:
 @pytest.mark.rule("RD-03")
 def test_nobody_is_flooded_with_mails_by_a_form(world: World, brand: Shop) -> None:
     form, contact = form_of(brand), {"email": f"{world.name('victim')}@mail.example"}
-    for _ in range(200):
-        answer = sent(world, form, filled(world, contact=contact, reason="nonsense"))
-        if answer.status != 409:
-            break
+    while (answer := sent(world, form, filled(world, contact=contact, reason="nonsense"))).status == 409:
+        pass
     assert answer.problem(429)
     assert int(answer.headers["retry-after"]) >= 1
     assert sent(world, form, filled(world)).status == 201, "others are not disturbed"
