@@ -80,9 +80,9 @@ def _fits(now: Situation, row: Transition) -> bool:
 
 
 def open_rows(now: Situation, action: str) -> tuple[Transition, ...]:
-    """The rows that this actor's action can take now; none: the action is not open. No rule refunds where nothing is left of
-    what was paid: its case goes the ordinary way."""
-    if now.role == "system" and now.file.order.amount.amount and not now.available.amount:
+    """The rows that this actor's action can take now; none: the action is not open. No rule refunds where nothing was paid, or
+    nothing is left of it: such a case goes the ordinary way."""
+    if now.role == "system" and not now.available.amount:
         return ()
     return tuple(row for row in now.programme.rows("action", action, now.case.state) if _fits(now, row))
 

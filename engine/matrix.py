@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from contracts.cases import CaseOpened
 from contracts.matrix import BackTestResult, DecisionRule, DecisionRuleContent, RuleCaps, TriedCase
 from contracts.money import Money
+from engine.casefile import balance, ledger_of
 from engine.programmes import Programmes
 
 __all__ = [
@@ -38,8 +39,8 @@ MOST_LISTED = 20_000
 @dataclass(frozen=True, slots=True)
 class Opening:
     """A case as it opened, as far as rules ask. `buyer` stands for the buyer's e-mail address without being it; `day` is the
-    day in the merchant's zone. `decidable`: the platform may decide such a case by itself, which it may not where an outside
-    body does."""
+    day in the merchant's zone; `amount` was paid for the order, `left` is what the order's facts leave of it to refund.
+    `decidable`: the platform may decide such a case by itself, which it may not where an outside body does."""
 
     case_id: str
     at: datetime
@@ -48,17 +49,20 @@ class Opening:
     merchant_id: str
     buyer: str
     amount: Money
+    left: Money
     day: str
     decidable: bool
 
 
 def opening_of(event: CaseOpened, buyer: str, programmes: Programmes) -> Opening:
     """The opening that an event tells of. Not for rules to decide is a case of a programme that is not known here (yet), one on
-    an order that is known from its report alone, and one that came by mail, whose sender nobody has proved."""
+    an order that is known from its report alone, one that came by mail, whose sender nobody has proved, and one on an order of
+    which nothing is left to refund."""
     try:
         action = programmes.get(event.policy.programme, event.policy.version).actions.get("decide")
     except KeyError:
         action = None
+    left = balance(event.order.amount, ledger_of(event.order, event.facts)).refundable
     return Opening(
         case_id=event.case_id,
         at=event.at,
@@ -67,10 +71,12 @@ def opening_of(event: CaseOpened, buyer: str, programmes: Programmes) -> Opening
         merchant_id=event.order.merchant_id,
         buyer=buyer,
         amount=event.order.amount,
+        left=left,
         day=_day(event.at, event.order.timezone),
         decidable=action is not None
         and "system" in action.by
         and event.order.origin == "registered"
+        and left.amount > 0
         and not event.report.actor.id.startswith("mail:"),
     )
 
@@ -173,8 +179,8 @@ class BackTest:
         if decision == "refund":
             if granted(self.rule.caps, opening, self._taken.setdefault(opening.day, Counter())):
                 self.decided += 1
-                spent = self._costs.get(opening.amount.currency)
-                self._costs[opening.amount.currency] = opening.amount if spent is None else spent + opening.amount
+                spent = self._costs.get(opening.left.currency)
+                self._costs[opening.left.currency] = opening.left if spent is None else spent + opening.left
             else:
                 self.capped += 1
                 decision = "capped"

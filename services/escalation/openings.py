@@ -97,6 +97,7 @@ def _document(opening: Opening, heard: int) -> dict[str, Any]:
         "merchant": opening.merchant_id,
         "buyer": opening.buyer,
         "amount": opening.amount.model_dump(mode="json"),
+        "left": opening.left.model_dump(mode="json"),
         "day": opening.day,
         "decidable": opening.decidable,
     }
@@ -111,6 +112,7 @@ def _opening(document: Mapping[str, Any]) -> Opening:
         merchant_id=document["merchant"],
         buyer=document["buyer"],
         amount=Money.model_validate(document["amount"]),
+        left=Money.model_validate(document["left"]),
         day=document["day"],
         decidable=document["decidable"],
     )

@@ -64,6 +64,13 @@ def _latest(versions: list[dict[str, Any]]) -> dict[str, Any] | None:
     return None if not versions or versions[-1].get("withdrawn_at") is not None else versions[-1]
 
 
+async def _require_known(gateway: Gateway, rule_id: str) -> None:
+    """Raises 404 for a rule that was never made. Whether it stands escalation decides, which also knows a command that has
+    withdrawn it from one that comes too late."""
+    if rule_id not in await _rules(gateway):
+        raise ProblemError(Problem.not_found("decision rule"))
+
+
 async def _latest_of(gateway: Gateway, rule_id: str) -> dict[str, Any]:
     """Raises 404."""
     rule = _latest((await _rules(gateway)).get(rule_id, []))
@@ -162,7 +169,7 @@ async def put_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, 
 
     async def work(command_id: str) -> Answer:
         content = parsed(DecisionRuleContent, raw)
-        await _latest_of(gateway, rule_id)
+        await _require_known(gateway, rule_id)
         command = PutDecisionRule(
             rule_id=rule_id, content=content, new=False, if_match=if_match(request), actor=principal.actor()
         )
@@ -190,7 +197,7 @@ async def withdraw_rule(request: AnyRequest, gateway: TheGateway, principal: Cal
     principal.require("platform")
 
     async def work(command_id: str) -> Answer:
-        await _latest_of(gateway, rule_id)
+        await _require_known(gateway, rule_id)
         command = WithdrawDecisionRule(rule_id=rule_id, if_match=if_match(request), actor=principal.actor())
         await _ask(request, gateway, RULES_KEY, command, command_id)
         return Answer(204, b"")

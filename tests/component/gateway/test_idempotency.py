@@ -88,3 +88,21 @@ async def test_a_key_whose_request_died_is_taken_over(platform: Platform) -> Non
         assert case["reason"] == body["reason"]
         assert await platform.running.database("gateway")["commands"].count_documents({"_id": command_id}) == 1
     assert len((await platform.partner.get(f"/v1/orders/{order['order_id']}"))["cases"]) == 2
+
+
+async def test_a_rule_that_a_dead_request_has_withdrawn_is_withdrawn(platform: Platform) -> None:
+    """Its key is taken over: that the rule is gone by now is what was asked for, and no 404."""
+    made = await platform.agent.post("/v1/decision-rules", {"name": "Exempt", "decision": "no_automatic", "priority": 9})
+    path = f"/v1/decision-rules/{made.json()['rule_id']}"
+
+    async def withdrawn(key: str) -> int:
+        return (await platform.agent.ask("DELETE", path, headers={"Idempotency-Key": key})).status_code
+
+    assert await withdrawn("once") == 204
+    keys = platform.running.database("gateway")["idempotency"]
+    place = hashlib.sha256("\n".join(("platform", f"DELETE {path}", "once")).encode()).hexdigest()
+    died = await keys.update_one({"_id": place}, {"$set": {"leased_until": datetime.now(UTC) - timedelta(seconds=1)}})
+    assert died.matched_count == 1
+    await keys.delete_one({"_id": f"{place}:answer"})
+    assert await withdrawn("once") == 204
+    assert await withdrawn("twice") == 404

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.actors import SYSTEM
 from contracts.cases import CaseOpened, PolicyRef
 from contracts.matrix import DecisionRule, DecisionRuleContent, RuleCaps
 from contracts.money import Money
+from contracts.orders import Fact
 from engine.matrix import HISTORY, BackTest, Opening, asks_history, granted, in_force, matched, meets, opening_of, slots_of
 from engine.programmes import Programmes
 from tests.unit.escalation.opening import case_opened
@@ -33,10 +35,11 @@ def opening(number: int = 1, **more: Any) -> Opening:
         merchant_id="shop",
         buyer="b",
         amount=eur(20),
+        left=eur(20),
         day="2021-03-01",
         decidable=True,
     )
-    return replace(known, **more)
+    return replace(known, **({"left": more["amount"]} if "amount" in more else {}) | more)
 
 
 def content(**more: Any) -> DecisionRuleContent:
@@ -212,6 +215,13 @@ def test_only_where_the_platform_decides_can_a_rule_decide() -> None:
     assert not decidable("buyer-protection", 99), "not known here"
     told = opening_of(event, "b", Programmes.shipped())
     assert (told.day, told.merchant_id, told.amount) == ("2024-01-10", "shop", eur(20))
+    refunded = Fact(kind="refunded", at=AT, amount=eur(5), fact_id="fct_1", source=SYSTEM, recorded_at=AT)
+    part = opening_of(event.model_copy(update={"facts": (refunded,)}), "b", Programmes.shipped())
+    assert (part.amount, part.left, part.decidable) == (eur(20), eur(15), True), "what a refund would still cost"
+    whole = refunded.model_copy(update={"amount": eur(20)})
+    assert not opening_of(event.model_copy(update={"facts": (whole,)}), "b", Programmes.shipped()).decidable
+    nothing_paid = event.model_copy(update={"order": event.order.model_copy(update={"amount": eur(0)})})
+    assert not opening_of(nothing_paid, "b", Programmes.shipped()).decidable, "there is nothing to refund"
     late = case_opened(2, at=datetime(2024, 1, 10, 23, 30, tzinfo=UTC)).message
     assert isinstance(late, CaseOpened)
     assert opening_of(late, "b", Programmes.shipped()).day == "2024-01-11", "a day in the merchant's zone"

@@ -303,7 +303,7 @@ class Walk(RuleBasedStateMachine):
         assert isinstance(self.send(command), Refusal)
         named = command.model_copy(update={"decided_by": RuleRef(rule_id="rule", version=1)})
         then = at_time(self.play.file, self.play.now, self.play.programmes)
-        if self.play.order.amount.amount and not available_to(then, case.case_id).amount:
+        if not available_to(then, case.case_id).amount:
             assert isinstance(self.send(named), Refusal)
             return
         assert isinstance(self.send(named), list)
