@@ -273,11 +273,12 @@ class LoopConsumer(ConsumerRebalanceListener):
 
     async def _process(self, batch: list[RawRecord]) -> None:
         ownership, positions = self._ownership, self.positions
-        if ownership is None or any((raw.topic, raw.partition) not in ownership.starts for raw in batch):
+        ends = {(raw.topic, raw.partition): raw.offset + 1 for raw in batch}
+        if ownership is None or not ends.keys() <= ownership.starts.keys():
             return  # taken away while it was on its way: the new owner reads it again
         if not await self._loop.process(batch, ownership):
             return
-        positions.update({(raw.topic, raw.partition): raw.offset + 1 for raw in batch})
+        positions.update(ends)
         self._health.moved()
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_soon())
