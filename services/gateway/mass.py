@@ -18,6 +18,7 @@ from pymongo import UpdateOne
 
 from chassis.clock import Clock
 from chassis.failures import back_off
+from chassis.service import beside
 from chassis.store import Append, Database, MongoStore, counted
 from contracts.actors import Actor
 from contracts.base import GivenMoment, Message, Model, format_moment, parse_moment
@@ -46,6 +47,8 @@ _READ = 1_000
 _LOOK_S = 1.0
 _OUTCOMES_S = 30.0
 _PER_S = 200
+_HANDS = 4
+"""Actions that a process works on at the same time."""
 _TELLS = ("insolvency", "carrier_failure")
 
 
@@ -131,13 +134,15 @@ class MassActions:
     reads: PointReads
     commands: Commands
     clock: Clock
-    in_hand: set[str] = field(default_factory=set)
+    _waiting: set[str] = field(default_factory=set)
+    _in_hand: dict[str, str] = field(default_factory=dict)
+    """What each of this process's owners works on."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def pending(self) -> int:
-        """Actions that this process works on."""
-        return len(self.in_hand)
+        """Actions that this process works on, or has taken up for whoever is free."""
+        return len(self._waiting | set(self._in_hand.values()))
 
     # Asking for one
 
@@ -167,7 +172,8 @@ class MassActions:
             "leased_until": wall_clock(),
         }
         await store.append([Append(MASS_ACTIONS, action)])
-        self.in_hand.add(mass_id)
+        await self._stop_earlier(content, episode)
+        self._waiting.add(mass_id)
         self._wake.set()
 
     async def _episode(self, content: MassActionContent) -> int:
@@ -238,7 +244,11 @@ class MassActions:
     # Doing it
 
     async def work(self) -> None:
-        """Work on actions that nobody works on. Runs until cancelled."""
+        """Work on actions that nobody works on, some at a time, so that a throttled one keeps no other waiting. Runs until
+        cancelled."""
+        await beside(*[self._hand] * _HANDS)
+
+    async def _hand(self) -> None:
         attempt = 0
         while True:
             try:
@@ -259,26 +269,25 @@ class MassActions:
     async def _unowned(self) -> list[Document]:
         free = {"status": "running", "leased_until": {"$lte": wall_clock()}}
         found = await self.database[MASS_ACTIONS].find(free).to_list(20)
-        self.in_hand &= {action["_id"] for action in found}
+        self._waiting &= {action["_id"] for action in found}
         return found
 
     async def _own(self, action: Document) -> None:
         """Claim an action and work on it to its end, for as long as the lease is ours."""
         owner = uuid.uuid4().hex
         mine = {"_id": action["_id"], "owner": owner}
-        claimed = await self.database[MASS_ACTIONS].update_one(
-            {"_id": action["_id"], "owner": action["owner"], "status": "running"},
-            {"$set": {"owner": owner, "leased_until": lease_end(wall_clock())}},
-        )
-        if not claimed.matched_count:
-            return
-        self.in_hand.add(action["_id"])
+        self._in_hand[owner] = action["_id"]
         try:
-            async with renewed(lambda: self._lease(mine, lease_end(wall_clock()))):
-                await self._run(action, mine)
+            claimed = await self.database[MASS_ACTIONS].update_one(
+                {"_id": action["_id"], "owner": action["owner"], "status": "running"},
+                {"$set": {"owner": owner, "leased_until": lease_end(wall_clock())}},
+            )
+            if claimed.matched_count:
+                async with renewed(lambda: self._lease(mine, lease_end(wall_clock()))):
+                    await self._run(action, mine)
+                await self._lease(mine, wall_clock())
         finally:
-            self.in_hand.discard(action["_id"])
-        await self._lease(mine, wall_clock())
+            del self._in_hand[owner]
 
     async def _lease(self, mine: Document, until: datetime) -> None:
         await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"leased_until": until}})
@@ -306,14 +315,17 @@ class MassActions:
             await asyncio.sleep(max(0.0, len(items) / per_s - (loop.time() - began)))
 
     async def _supersede(self, content: MassActionContent, episode: int) -> None:
-        """Nobody goes on saying the opposite: earlier declarations that still run are stopped, and put down by who works on
-        them, before this one begins."""
-        earlier = _insolvencies(content) | {"episode": {"$lt": episode}}
-        await self.database[MASS_ACTIONS].update_many(earlier | {"status": "running"}, {"$set": {"status": "stopped"}})
-        in_work = earlier | {"leased_until": {"$gt": wall_clock()}}
+        """Nobody goes on saying the opposite: what was said before is put down by who works on it before this begins."""
+        await self._stop_earlier(content, episode)
+        in_work = _insolvencies(content) | {"episode": {"$lt": episode}, "leased_until": {"$gt": wall_clock()}}
         while await self.database[MASS_ACTIONS].find_one(in_work, {"_id": 1}):
             await asyncio.sleep(_LOOK_S)
             in_work["leased_until"] = {"$gt": wall_clock()}
+
+    async def _stop_earlier(self, content: MassActionContent, episode: int) -> None:
+        if content.kind == "insolvency":
+            running = _insolvencies(content) | {"episode": {"$lt": episode}, "status": "running"}
+            await self.database[MASS_ACTIONS].update_many(running, {"$set": {"status": "stopped"}})
 
     async def _declare(self, mass_id: str, merchant_id: str, insolvent: bool, actor: Actor) -> None:
         """What the merchant's buyers may do holds before any of them is told so."""

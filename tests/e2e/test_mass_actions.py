@@ -161,6 +161,27 @@ def test_an_insolvency_is_taken_back_and_can_be_declared_anew(world: World) -> N
     assert len(told()) == 3
 
 
+@pytest.mark.rule("BP-25", "NX-09")
+def test_taking_an_insolvency_back_stops_whoever_is_still_telling_of_it(world: World) -> None:
+    shop = world.shop()
+    orders = imported(world, shop, 12, buyers=12)
+    declare = {"kind": "insolvency", "selection": {"merchant_id": shop.merchant_id}}
+    action = world.platform.post(ACTIONS, declare | {"throttle_per_s": 2}).ok()
+    for _ in range(600):
+        if (declaring := world.platform.get(f"{ACTIONS}/{action['mass_action_id']}"))["done"]:
+            break
+        time.sleep(0.05)
+    assert declaring["done"] > 0
+    ended(world, world.platform.post(ACTIONS, declare | {"insolvent": False}).ok())
+    declaring = world.platform.get(f"{ACTIONS}/{action['mass_action_id']}")
+    assert declaring["status"] in ("stopped", "done")
+    assert "insolvent_at" not in world.platform.get(f"/v1/merchants/{shop.merchant_id}")
+    world.advance("PT1M")
+    told = mass_mails(world, orders)
+    assert set(told.values()) <= {0, 2}, "nobody is left with what is not so"
+    assert sum(count == 2 for count in told.values()) == declaring["done"]
+
+
 @pytest.mark.rule("NX-09")
 def test_a_failed_carrier_concerns_what_it_has_not_delivered(world: World) -> None:
     shop = world.shop()

@@ -23,15 +23,19 @@ __all__ = ["routes"]
 
 _REPORTED: Filter = {"body.reported_at": {"$exists": True}}
 _AMONG: dict[str, Filter] = {
-    # Of what was paid out only what had a case can be owed again.
-    "payable": {"body.standing.payout.held": False, "$or": [{"body.facts.kind": {"$ne": "paid_out"}}, _REPORTED]},
+    # Of what was paid out only what had a case, or was netted without one, can be owed again.
+    "payable": {
+        "body.standing.payout.held": False,
+        "$or": [{"body.facts.kind": {"$ne": "paid_out"}}, {"body.facts.kind": "netted"}, _REPORTED],
+    },
     "held": {"body.standing.payout.held": True},
     "paid": {"body.facts.kind": "paid_out"},
     "netted": {"body.facts.kind": "paid_out", **_REPORTED},
 }
 """The orders among which those of a state are."""
+_LOOKED_AT = 100
 _MOST_READS = 20
-"""Pages of orders that one answer looks through; the next one goes on from there."""
+"""So many orders at once, and so often at most, are looked through for those of a state; the next page goes on from there."""
 
 
 @get(
@@ -81,11 +85,12 @@ async def _page(
     is in shows only when it is looked at."""
     items: list[dict[str, Any]] = []
     among = wanted | (_AMONG[state] if state is not None else {})
+    at_once = limit if state is None else _LOOKED_AT
     for _ in range(_MOST_READS):
         after = among if place is None else {"$and": [among, before("body.order.placed_at", place)]}
-        found = await newest_first(gateway.database[ORDERS], after, "body.order.placed_at", limit + 1)
-        for number, document in enumerate(found, start=1):
-            if len(items) == limit or number > limit:
+        found = await newest_first(gateway.database[ORDERS], after, "body.order.placed_at", at_once + 1)
+        for number, document in enumerate(found):
+            if len(items) == limit or number == at_once:
                 break
             place = [document["body"]["order"]["placed_at"], document["_id"]]
             item = _shown(document["body"], gateway)
