@@ -158,10 +158,10 @@ class Extension(Model):
 
 class Telling(Model):
     """What became of one notice of a deadline, and when: a server accepted it (`sent`), or it was refused or came back
-    (`failed`), also where that was heard first."""
+    (`failed`), also where that was heard first. That it was `delayed` before stands beside either."""
 
     notice_id: str
-    state: Literal["sent", "failed"]
+    state: Literal["sent", "failed", "delayed"]
     at: Moment
 
 
@@ -437,8 +437,8 @@ class DeadlineExtended(CaseEvent, kind="case.deadline-extended"):
 
 
 class NoticeRecorded(CaseEvent, kind="case.notice-recorded"):
-    """A notice about the case was accepted by a server or refused. Where a deadline was not told of, or is told of at last,
-    `change` moves it (NX-08)."""
+    """A notice about the case was accepted by a server, refused or delayed. Where a deadline was not told of, or is told of at
+    last, `change` moves it (NX-08)."""
 
     notice: NoticeProof
     change: Change = Change()

@@ -6,7 +6,17 @@ from contracts.actors import Party
 from contracts.base import Message, Model, Moment
 from contracts.texts import Email, Locale
 
-__all__ = ["NoticeBounced", "NoticeFailed", "NoticeKind", "NoticeProof", "NoticeSent", "SendLink", "TellBuyer", "TellMerchant"]
+__all__ = [
+    "NoticeBounced",
+    "NoticeDelayed",
+    "NoticeFailed",
+    "NoticeKind",
+    "NoticeProof",
+    "NoticeSent",
+    "SendLink",
+    "TellBuyer",
+    "TellMerchant",
+]
 
 NoticeKind = Literal[
     "check_in",
@@ -31,13 +41,14 @@ NoticeKind = Literal[
 
 
 class NoticeProof(Model):
-    """One mail to one address. `server` and `server_reply` are what accepted or refused it, `at` when."""
+    """One mail to one address. `server` and `server_reply` are what accepted or refused it, `at` when; of one that is
+    `delayed`, why it is still to send."""
 
     notice_id: str
     kind: NoticeKind
     party: Party
     to: str
-    state: Literal["sent", "failed"]
+    state: Literal["sent", "failed", "delayed"]
     server: str
     server_reply: str
     at: Moment
@@ -101,6 +112,16 @@ class NoticeSent(Message, kind="notice.sent"):
 
 class NoticeFailed(Message, kind="notice.failed"):
     """A mail about a case was refused for good."""
+
+    order_id: str
+    case_id: str
+    notice: NoticeProof
+
+
+class NoticeDelayed(Message, kind="notice.delayed"):
+    """A mail that tells of a deadline cannot be handed over for an hour or longer: its server is away, or puts it off. It goes
+    on being tried. A merchant's mail may have no address yet; `notice_id` is then that of the notice that its addresses are
+    to be told."""
 
     order_id: str
     case_id: str

@@ -82,7 +82,7 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
         orders.CommandRepeated,
     ),
     topics.NOTIFICATIONS_COMMANDS: (notices.SendLink, notices.TellMerchant, notices.TellBuyer, notices.NoticeBounced),
-    topics.NOTIFICATIONS_EVENTS: (notices.NoticeSent, notices.NoticeFailed),
+    topics.NOTIFICATIONS_EVENTS: (notices.NoticeSent, notices.NoticeFailed, notices.NoticeDelayed),
     topics.GATEWAY_OUTCOMES: (platform.CommandSettled,),
     topics.PLATFORM_CLOCK: (platform.ClockTick, outages.OutagesRecorded),
     topics.PLATFORM_PROGRESS: (platform.Progress,),

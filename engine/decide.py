@@ -42,7 +42,7 @@ from contracts.cases import (
 from contracts.evidence import Evidence
 from contracts.ids import child_id
 from contracts.money import Money
-from contracts.notices import NoticeFailed, NoticeSent
+from contracts.notices import NoticeDelayed, NoticeFailed, NoticeSent
 from contracts.orders import FactRecorded, ReportAccepted
 from contracts.outages import ALL_WELL, OutagesRecorded
 from contracts.problems import FieldError, Problem
@@ -75,6 +75,7 @@ Command = (
     | ReminderReached
     | NoticeSent
     | NoticeFailed
+    | NoticeDelayed
     | ConfirmExecution
     | ExtendDeadline
 )
@@ -126,7 +127,7 @@ def decide(
             decided = _act(file, command, at, command_id, programmes)
         case PostMessage():
             decided = _write(file, command, at, command_id)
-        case NoticeSent() | NoticeFailed():
+        case NoticeSent() | NoticeFailed() | NoticeDelayed():
             decided = _record(file, command, at, programmes, record)
         case ExtendDeadline():
             decided = _extend(file, command, at, programmes, record)
@@ -448,7 +449,7 @@ def _attach(file: CaseFile, command: FactRecorded, at: datetime, programmes: Pro
 
 def _record(
     file: CaseFile,
-    command: NoticeSent | NoticeFailed,
+    command: NoticeSent | NoticeFailed | NoticeDelayed,
     at: datetime,
     programmes: Programmes,
     record: OutagesRecorded,

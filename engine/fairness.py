@@ -15,11 +15,13 @@ from contracts.outages import OutagesRecorded
 
 __all__ = ["Lost", "given_back", "lost_by", "lost_in", "told_by"]
 
+_UNTOLD = "untold"
+"""The cause of time in which a party had not been told: it is found anew from what became of the notices."""
 _UNTOLD_AT_MOST = timedelta(days=30)
 _TOLD_IN_TIME = timedelta(hours=1)
 """A party that another notice reaches so soon has lost nothing by one that did not."""
 _TELLINGS = 20
-"""Notices that a deadline keeps as failed, and as sent: so many are enough to say when its party was told."""
+"""Notices that a deadline keeps as sent, and as not: so many are enough to say when its party was told."""
 _SECOND = timedelta(seconds=1)
 
 
@@ -60,8 +62,8 @@ def given_back(deadline: Deadline, since: datetime, lost: Iterable[Lost], at: da
     for each in deadline.extended_by:
         if each.lost_from is not None and each.lost_until is not None:
             due_at -= parse_duration(each.duration)
-            if each.reason == "outage":
-                known[each.cause_id] = Lost(each.lost_from, each.lost_until, each.cause_id, "outage")
+            if each.cause_id != _UNTOLD:
+                known[each.cause_id] = Lost(each.lost_from, each.lost_until, each.cause_id, each.reason)
     for new in lost:
         known[new.cause_id] = new.together(known.get(new.cause_id))
     untold = _untold(deadline, since)
@@ -95,28 +97,30 @@ def given_back(deadline: Deadline, since: datetime, lost: Iterable[Lost], at: da
 
 
 def told_by(deadline: Deadline, notice: NoticeProof) -> Deadline:
-    """The deadline with what became of a notice of it. One that did not arrive was not sent, whichever was heard first."""
+    """The deadline with what became of a notice of it. One that did not arrive was not sent, whichever was heard first; that it
+    was delayed stays known when it is sent after all."""
     if notice.deadline_id != deadline.deadline_id or notice.party != deadline.party:
         return deadline
-    known = {each.notice_id: each for each in deadline.tellings}
-    before = known.get(notice.notice_id)
-    if before is None or before.state == "sent":
-        known[notice.notice_id] = Telling(notice_id=notice.notice_id, state=notice.state, at=notice.at)
-    failed = [each for each in known.values() if each.state == "failed"]
+    known = {(each.notice_id, each.state == "delayed"): each for each in deadline.tellings}
+    name = (notice.notice_id, notice.state == "delayed")
+    if name not in known or known[name].state == "sent":
+        known[name] = Telling(notice_id=notice.notice_id, state=notice.state, at=notice.at)
+    missed = [each for each in known.values() if each.state != "sent"]
     sent = sorted((each for each in known.values() if each.state == "sent"), key=lambda each: (each.at, each.notice_id))
     return deadline.model_copy(
         update={
-            "tellings": (*failed[:_TELLINGS], *sent[:_TELLINGS]),
+            "tellings": (*missed[:_TELLINGS], *sent[:_TELLINGS]),
             "told_at": sent[0].at if sent else None,
         }
     )
 
 
 def _untold(deadline: Deadline, since: datetime) -> tuple[Lost, ...]:
-    """The time in which a party had not been told, where a notice did not arrive: until the first one that did, thirty days at
-    most."""
-    if not any(each.state == "failed" for each in deadline.tellings):
-        return ()
+    """The time in which a party had not been told, where a notice did not arrive or came late: until the first one that
+    arrived, thirty days at most. That mails are delayed is an outage of ours."""
+    missed = {each.state for each in deadline.tellings} - {"sent"}
     longest = since + _UNTOLD_AT_MOST
     until = longest if deadline.told_at is None else min(deadline.told_at, longest)
-    return (Lost(since, until, "bounce", "bounce"),) if until - since >= _TOLD_IN_TIME else ()
+    if not missed or until - since < _TOLD_IN_TIME:
+        return ()
+    return (Lost(since, until, _UNTOLD, "bounce" if "failed" in missed else "outage"),)

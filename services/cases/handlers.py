@@ -20,7 +20,7 @@ from contracts.cases import (
     ReminderReached,
     TakeAction,
 )
-from contracts.notices import NoticeFailed, NoticeSent
+from contracts.notices import NoticeDelayed, NoticeFailed, NoticeSent
 from contracts.orders import CommandRefused, CommandRepeated, FactRecorded, ReportAccepted
 from contracts.outages import ALL_WELL, OutagesRecorded
 from contracts.problems import Problem
@@ -44,9 +44,11 @@ _HEARD = (
     | ConfirmExecution
     | NoticeSent
     | NoticeFailed
+    | NoticeDelayed
 )
 _ASKED = TakeAction | PostMessage
-_UNNUMBERED = _ASKED | NoticeSent | NoticeFailed
+_TOLD = NoticeSent | NoticeFailed | NoticeDelayed
+_UNNUMBERED = _ASKED | _TOLD
 """What may come again at another place and has no number to be recognised by: its id is remembered."""
 _REFUSALS_KEPT = 8
 
@@ -149,7 +151,7 @@ class CasesHandler:
         command = envelope.message
         if not isinstance(command, _HEARD):
             return Step(state)
-        if isinstance(command, NoticeSent | NoticeFailed) and (envelope.id in context.done or state.has_done(envelope.id)):
+        if isinstance(command, _TOLD) and (envelope.id in context.done or state.has_done(envelope.id)):
             return Step(state)
         if isinstance(command, _ASKED):
             if envelope.id in context.done or state.has_done(envelope.id):

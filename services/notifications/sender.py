@@ -6,11 +6,12 @@ event is published before its notice is marked: a crash in between sends the sam
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -24,9 +25,9 @@ from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import child_id, derived
 from contracts.mailboxes import ReplyAddress, message_id, reply_address, thread_id
-from contracts.notices import NoticeFailed, NoticeProof, NoticeSent
+from contracts.notices import NoticeDelayed, NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import Merchant
-from contracts.topics import NOTIFICATIONS_EVENTS
+from contracts.topics import NOTIFICATIONS_EVENTS, PARTITIONS
 from engine.programmes import Programmes
 from services.notifications.circulars import circular_words
 from services.notifications.desks import attention_addresses, handed_over, needs_desk
@@ -49,6 +50,9 @@ _GATHER_S = 1.0
 _GATHER_LOOK_S = 0.01
 """How often it is looked, while somebody waits for all mails to be done, whether one is still under way."""
 _UNKNOWN_MERCHANT_S = 0.5
+_LATE = timedelta(hours=1)
+"""A notice of a deadline that is not handed over for so long is told of as delayed: its party has not been told (NX-08)."""
+_LATE_LOOK_S = 60.0
 _BREAKS = 5
 _CLOSING = 421
 _AWAY = (aiosmtplib.SMTPException, OSError, TimeoutError)
@@ -202,6 +206,7 @@ class Postman:
     counters: _Counters = field(default_factory=_Counters)
     away: str = ""
     """Why the mail server cannot be reached, if so."""
+    _away_since: float = 0.0
     _errands: Errands = field(init=False)
     _new: dict[str, dict[str, Any]] = field(default_factory=dict)
     _awaited: asyncio.Event = field(default_factory=asyncio.Event)
@@ -242,13 +247,14 @@ class Postman:
         self.counters.refused_connections += 1
         if not self.away:
             log.warning("the mail server cannot be reached, mails wait: %s", error)
+            self._away_since = time.monotonic()
         self.away = str(error) or type(error).__name__
 
     # The work
 
     async def work(self) -> None:
-        """Load, send, prove, and retry, each beside the others. Raises the first failure of any."""
-        await beside(self._load, self._prove, self._errands.retry, *[self._send] * self.connections)
+        """Load, send, prove, retry, and tell of delays, each beside the others. Raises the first failure of any."""
+        await beside(self._load, self._prove, self._errands.retry, self._watch_delays, *[self._send] * self.connections)
 
     async def _load(self) -> None:
         while True:
@@ -370,7 +376,8 @@ class Postman:
             if 400 <= reply.code < 500 and notice["tries"] < len(RETRY_AFTER):
                 await self._postpone(notice, reply, now)
                 continue
-            proof = _proof(notice, reply, now)
+            words = f"{reply.code} {reply.text}"
+            proof = _proof(notice, "sent" if reply.code < 400 else "failed", reply.server, words, now)
             proofs[notice["_id"]] = proof.model_dump(mode="json", exclude_none=True)
             if notice["case_id"] is not None:
                 records.append((NOTIFICATIONS_EVENTS.name, _event(notice, proof)))
@@ -387,9 +394,32 @@ class Postman:
                 # The code alone: a server's words name the address.
                 log.warning("%s was refused with %s", notice_id, proof["server_reply"].partition(" ")[0])
 
+    async def _watch_delays(self) -> None:
+        """Tell of what waits while the mail server is away: by real time, which a jump of the sandbox's clock is not."""
+        while True:
+            await asyncio.sleep(_LATE_LOOK_S)
+            if self.away and time.monotonic() - self._away_since >= _LATE.total_seconds():
+                owned = [number for number in range(PARTITIONS) if self._errands.owns(number)]
+                while late := await retrying(lambda owned=owned: self.store.late(owned, _LOADED), _waiting):
+                    await retrying(lambda late=late: self._tell_delays(late, self.away), _waiting)
+
+    async def _tell_delays(self, notices: Sequence[Mapping[str, Any]], why: str) -> None:
+        now = self.clock.now()
+        merchants = await self.store.merchants({notice["merchant_id"] for notice in notices})
+        records: list[tuple[str, Record]] = []
+        for notice in notices:
+            merchant = merchants.get(notice["merchant_id"])
+            to = notice["to"] or ", ".join(_addresses(notice, merchant) if merchant is not None else ())
+            records.append((NOTIFICATIONS_EVENTS.name, _event(notice, _proof({**notice, "to": to}, "delayed", "", why, now))))
+        await self.publisher.publish(records)
+        await self.store.told_late([notice["_id"] for notice in notices])
+
     async def _postpone(self, notice: Mapping[str, Any], reply: _Reply, now: datetime) -> None:
-        retry_at = now + RETRY_AFTER[notice["tries"]]
+        wait = RETRY_AFTER[notice["tries"]]
+        retry_at = now + wait
         words = f"{reply.code} {reply.text}"
+        if wait >= _LATE and notice["case_id"] is not None and "deadline" in notice["letter"] and "late" not in notice:
+            await retrying(lambda: self._tell_delays([notice], words), _waiting)
         await retrying(lambda: self.store.postpone(notice["_id"], retry_at, words), _waiting)
         self.counters.postponed += 1
         self._errands.put_off(notice["_id"], notice["partition"], retry_at)
@@ -476,22 +506,24 @@ def _addressed_id(notice: Mapping[str, Any], address: str) -> str:
     return child_id("ntc", notice["order_id"], notice["_id"], address)
 
 
-def _proof(notice: Mapping[str, Any], reply: _Reply, at: datetime) -> NoticeProof:
+def _proof(
+    notice: Mapping[str, Any], state: Literal["sent", "failed", "delayed"], server: str, reply: str, at: datetime
+) -> NoticeProof:
     return NoticeProof(
         notice_id=notice["_id"],
         kind=notice["kind"],
         party=notice["party"],
         to=notice["to"],
-        state="sent" if reply.code < 400 else "failed",
-        server=reply.server,
-        server_reply=f"{reply.code} {reply.text}",
+        state=state,
+        server=server,
+        server_reply=reply,
         at=at,
         deadline_id=notice.get("letter", {}).get("deadline", {}).get("deadline_id"),
     )
 
 
 def _event(notice: Mapping[str, Any], proof: NoticeProof) -> Record:
-    told = NoticeSent if proof.state == "sent" else NoticeFailed
+    told = {"sent": NoticeSent, "failed": NoticeFailed, "delayed": NoticeDelayed}[proof.state]
     message = told(order_id=notice["order_id"], case_id=notice["case_id"], notice=proof)
     return encode(
         Envelope(

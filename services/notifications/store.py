@@ -84,6 +84,20 @@ class NoticeStore:
             ],
         )
 
+    async def late(self, partitions: Collection[int], most: int) -> list[dict[str, Any]]:
+        """Notices of partitions that tell of a deadline and are still to send, where nobody was told that they are late."""
+        query = {
+            "state": QUEUED,
+            "partition": {"$in": sorted(partitions)},
+            "letter.deadline.deadline_id": {"$exists": True},
+            "late": {"$exists": False},
+        }
+        return await self._notices.find(query, batch_size=most).limit(most).to_list(most)
+
+    async def told_late(self, notice_ids: Collection[str]) -> None:
+        """Their cases were told that they are late."""
+        await self._notices.update_many({"_id": {"$in": list(notice_ids)}}, {"$set": {"late": True}})
+
     async def postpone(self, notice_id: str, retry_at: datetime, reply: str) -> None:
         """Count a try that the server put off, with its reply and the moment of the next one."""
         await self._notices.update_one(

@@ -395,6 +395,7 @@ EXAMPLES: tuple[Message, ...] = (
     ),
     notices.NoticeBounced(order_id=ORDER_ID, case_id=CASE_ID, notice=proof.model_copy(update={"state": "failed"})),
     notices.NoticeSent(order_id=ORDER_ID, case_id=CASE_ID, notice=proof),
+    notices.NoticeDelayed(order_id=ORDER_ID, case_id=CASE_ID, notice=proof.model_copy(update={"state": "delayed"})),
     notices.NoticeFailed(order_id=ORDER_ID, case_id=CASE_ID, notice=proof.model_copy(update={"state": "failed"})),
     platform.ClockTick(generation=3, now=AT, round=1),
     platform.Progress(

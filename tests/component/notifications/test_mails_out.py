@@ -18,13 +18,13 @@ from contracts.base import Message
 from contracts.capability import read
 from contracts.envelope import Envelope as Sent
 from contracts.ids import merchant_key, order_id_of
-from contracts.notices import NoticeFailed, NoticeSent, SendLink
+from contracts.notices import NoticeDelayed, NoticeFailed, NoticeProof, NoticeSent, SendLink
 from contracts.orders import MerchantChanged
 from contracts.topics import CASES_EVENTS, INTAKE_EVENTS, NOTIFICATIONS_COMMANDS, NOTIFICATIONS_EVENTS
 from deploy.local import Stack
 from deploy.local.mailsink import Mailbox, Mailsink
 from deploy.local.ports import free_port
-from services.notifications import app
+from services.notifications import app, sender
 from services.notifications.sender import RETRY_AFTER
 from services.notifications.store import NoticeStore
 from tests.component.running import Running, envelope_of, own_namespace, reading
@@ -255,6 +255,56 @@ async def test_a_refused_recipient_is_told(post: Post) -> None:
     assert post.mailbox.stats()["mails"] == 2
     notices = await post.notices(all_done)
     assert sorted(notice["state"] for notice in notices) == ["addressed", "failed", "sent", "sent"]
+
+
+@pytest.mark.rule("NX-08")
+async def test_while_the_mail_server_is_away_the_cases_whose_deadlines_nobody_was_told_of_hear_it(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_LATE", timedelta())
+    monkeypatch.setattr(sender, "_LATE_LOOK_S", 0.05)
+
+    def delayed_in(seen: list[Sent]) -> list[NoticeProof]:
+        return [one.message.notice for one in seen if isinstance(one.message, NoticeDelayed)]
+
+    def sent_in(seen: list[Sent]) -> list[NoticeProof]:
+        return [one.message.notice for one in seen if isinstance(one.message, NoticeSent)]
+
+    addresses = {each.email for each in merchant().notify}
+    await post.merchant()
+    post.close()
+    async with reading(post.running, NOTIFICATIONS_EVENTS) as events:
+        post.start()
+        await post.tell(Story().reported().told)
+        told = await events.until(lambda seen: {to for one in delayed_in(seen) for to in one.to.split(", ")} == addresses)
+        delayed = delayed_in(told)
+        assert {(each.party, each.state) for each in delayed} == {("merchant", "delayed")}
+        assert {each.deadline_id for each in delayed} != {None}
+        await post.open()
+        told = await events.until(lambda seen: len(sent_in(seen)) == 3)
+    reached = {each.to: each.deadline_id for each in sent_in(told)}
+    assert {reached[to] for to in addresses} == {each.deadline_id for each in delayed}
+    assert {each.party for each in delayed_in(told)} == {"merchant"}, "the buyer's mail tells of no deadline"
+
+
+@pytest.mark.rule("NX-08")
+async def test_a_notice_of_a_deadline_that_is_put_off_for_hours_is_told_as_delayed(post: Post) -> None:
+    post.close()
+    post.sink = _Busy(post.mailbox)
+    await post.open()
+    await post.merchant(notify=())
+    async with reading(post.running, NOTIFICATIONS_EVENTS) as events:
+        post.start()
+        await post.tell(Story().reported().told)
+        for tries, wait in enumerate(RETRY_AFTER[:2], 1):
+            await post.notices(lambda notices, tries=tries: [each["tries"] for each in notices] == [tries, tries])
+            assert wait < timedelta(hours=1)
+            assert events.envelopes == []
+            await post.running.tick(REPORTED + sum(RETRY_AFTER[:tries], timedelta()))
+        (told,) = await events.until(lambda seen: len(seen) == 1)
+    assert isinstance(told.message, NoticeDelayed)
+    assert (told.message.notice.party, told.message.notice.to) == ("merchant", "service@shop.example")
+    assert told.message.notice.server_reply.startswith("450")
 
 
 async def test_a_crash_between_acceptance_and_proof_sends_the_same_mail_again(

@@ -18,7 +18,7 @@ from contracts.cases import (
 from contracts.evidence import Evidence
 from contracts.ids import case_id_of, child_id, order_id_of
 from contracts.money import Money
-from contracts.notices import NoticeFailed, NoticeProof, NoticeSent
+from contracts.notices import NoticeDelayed, NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import (
     Buyer,
     Fact,
@@ -244,7 +244,7 @@ class Play:
     def notice(
         self,
         deadline_id: str | None = None,
-        state: Literal["sent", "failed"] = "sent",
+        state: Literal["sent", "failed", "delayed"] = "sent",
         party: Party = "buyer",
         case: str = "",
         notice_id: str = "",
@@ -261,8 +261,8 @@ class Play:
             at=at or self.now,
             deadline_id=deadline_id,
         )
-        heard = NoticeSent if state == "sent" else NoticeFailed
-        return self.send(heard(order_id=self.order.order_id, case_id=case or self.case.case_id, notice=proof))
+        heard = {"sent": NoticeSent, "failed": NoticeFailed, "delayed": NoticeDelayed}
+        return self.send(heard[state](order_id=self.order.order_id, case_id=case or self.case.case_id, notice=proof))
 
     def pay(self) -> None:
         """The payment provider executes what the platform is to pay."""
@@ -299,7 +299,9 @@ class Play:
 
     def allowed(self, role: Role, case: str | None = None) -> dict[str, AllowedAction]:
         assert self.file is not None
-        listed = allowed_actions(self.file, case or self.case.case_id, role, self.now, self.programmes, labels=self.labels)
+        listed = allowed_actions(
+            self.file, case or self.case.case_id, role, self.now, self.programmes, labels=self.labels, record=self.record
+        )
         return {each.action: each for each in listed}
 
     @property

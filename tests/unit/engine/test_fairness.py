@@ -1,7 +1,7 @@
 """Lost time, money that turns out not to have flowed, rules that decide, roll-outs: what every programme can use."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -186,8 +186,18 @@ def test_of_several_addresses_one_that_is_reached_is_enough() -> None:
     assert play.deadline("merchant_answer").due_at == deadline.due_at + 30 * DAY
 
 
+State = Literal["sent", "failed", "delayed"]
+BECAME: dict[str, tuple[State, ...]] = {
+    "sent": ("sent",),
+    "failed": ("failed",),
+    "bounced": ("sent", "failed"),
+    "late": ("delayed", "sent"),
+}
+"""What a case hears of a notice."""
+
+
 @given(
-    notices=st.lists(st.tuples(st.integers(0, 96), st.sampled_from(["sent", "failed", "bounced"])), min_size=1, max_size=5),
+    notices=st.lists(st.tuples(st.integers(0, 96), st.sampled_from(sorted(BECAME))), min_size=1, max_size=5),
     data=st.data(),
 )
 def test_how_a_deadline_ends_does_not_depend_on_which_notice_was_heard_first(
@@ -195,17 +205,39 @@ def test_how_a_deadline_ends_does_not_depend_on_which_notice_was_heard_first(
 ) -> None:
     play = reported()
     opened, deadline = play.now, play.deadline("merchant_answer")
-    news = [
+    news: list[tuple[str, datetime, State]] = [
         (f"ntc_{number}", opened + timedelta(hours=hour), state)
         for number, (hour, what) in enumerate(notices)
-        for state in {"sent": ("sent",), "failed": ("failed",), "bounced": ("sent", "failed")}[what]
+        for state in BECAME[what]
     ]
     play.now = opened + timedelta(hours=100)
     for notice_id, at, state in data.draw(st.permutations(news + data.draw(st.lists(st.sampled_from(news), max_size=2)))):
         play.notice(deadline.deadline_id, state, "merchant", notice_id=notice_id, at=at)
-    arrived = [hour for hour, what in notices if what == "sent"]
+    arrived = [hour for hour, what in notices if what in ("sent", "late")]
     lost = 0 if all(what == "sent" for _, what in notices) else min(arrived, default=30 * 24)
     assert play.deadline("merchant_answer").due_at == deadline.due_at + timedelta(hours=lost)
+
+
+@pytest.mark.rule("NX-08")
+def test_while_our_mails_are_delayed_a_deadline_that_nobody_was_told_of_runs_on() -> None:
+    play = reported()
+    deadline = play.deadline("merchant_answer")
+    play.wait("PT1H")
+    play.notice(deadline.deadline_id, "delayed", "merchant", notice_id="first")
+    play.wait("P9D")
+    (told,) = explained_deadlines(play.file, play.case.case_id, SHIPPED)  # type: ignore[arg-type]
+    assert [each.model_dump() for each in told.extended_by] == [{"reason": "outage", "duration": "P30D"}]
+    play.notice(deadline.deadline_id, "sent", "merchant", notice_id="first")
+    (told,) = explained_deadlines(play.file, play.case.case_id, SHIPPED)  # type: ignore[arg-type]
+    assert [each.model_dump() for each in told.extended_by] == [{"reason": "outage", "duration": "P9DT1H"}]
+    assert play.deadline("merchant_answer").due_at == deadline.due_at + 9 * DAY + HOUR
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="first")
+    (told,) = explained_deadlines(play.file, play.case.case_id, SHIPPED)  # type: ignore[arg-type]
+    assert [each.model_dump() for each in told.extended_by] == [{"reason": "bounce", "duration": "P30D"}]
+    prompt = reported()
+    prompt.notice(deadline.deadline_id, "sent", "merchant", notice_id="first")
+    prompt.notice(deadline.deadline_id, "delayed", "merchant", notice_id="second")
+    assert prompt.deadline("merchant_answer").due_at == deadline.due_at
 
 
 @pytest.mark.rule("NX-08")

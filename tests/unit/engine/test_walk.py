@@ -15,6 +15,7 @@ from contracts.cases import (
     CaseMoved,
     ConfirmExecution,
     Deadline,
+    DeadlineExtended,
     DeadlineReached,
     ExtendDeadline,
     NoticeRecorded,
@@ -23,6 +24,7 @@ from contracts.cases import (
     TakeAction,
 )
 from contracts.ids import child_id
+from contracts.outages import Outage, OutagesRecorded
 from engine.casefile import CLOSED, Case, CaseFile, available_to, balance, open_reservations
 from engine.decide import Command, Refusal, at_time, decide, evolve
 from engine.programmes import Programme, Programmes
@@ -143,7 +145,7 @@ class Walk(RuleBasedStateMachine):
         assert self.play.file is not None
         fields = filled(self.play.allowed(role, case_id)[action].fields, data.draw)
         command = self.action(case_id, role, action, fields)
-        seen = preview(self.play.file, command, self.play.now, self.play.programmes, standing())
+        seen = preview(self.play.file, command, self.play.now, self.play.programmes, standing(), record=self.play.record)
         decided = self.send(command)
         assert isinstance(decided, list), (action, command.fields, decided)
         assert not isinstance(seen, Refusal)
@@ -188,7 +190,7 @@ class Walk(RuleBasedStateMachine):
         if listed and self.play.file:
             action = sorted(listed)[0]
             command = self.action(case_id, role, action, filled(listed[action].fields, data.draw))
-            stale = at_time(self.play.file, self.play.now, self.play.programmes).cases[case_id].version + 1
+            stale = at_time(self.play.file, self.play.now, self.play.programmes, self.play.record).cases[case_id].version + 1
             decided = self.send(command.model_copy(update={"if_match": stale}))
             assert isinstance(decided, Refusal)
             assert decided.problem.status == 412
@@ -259,7 +261,7 @@ class Walk(RuleBasedStateMachine):
             assert self.play.file == file
 
     @precondition(lambda self: self.play.file)
-    @rule(data=st.data(), state=st.sampled_from(["sent", "failed"]))
+    @rule(data=st.data(), state=st.sampled_from(["sent", "failed", "delayed"]))
     def notice_is_told(self, data: st.DataObject, state: Any) -> None:
         assert self.play.file is not None
         case = data.draw(st.sampled_from(list(self.play.file.cases.values())))
@@ -271,6 +273,21 @@ class Walk(RuleBasedStateMachine):
         again = self.play.file.cases[case.case_id]
         for each in again.deadlines:
             assert sum(extension.reason == "bounce" for extension in each.extended_by) <= 1
+
+    @rule(hours=st.sampled_from([None, 0, 1, 30, 24 * 8]))
+    def record_falls_behind(self, hours: int | None) -> None:
+        """Who records outages has been away for so long; or it is there, and nothing waits for it any more."""
+        complete = None if hours is None else self.play.now - timedelta(hours=hours)
+        known = self.play.record.outages
+        self.play.record = OutagesRecorded(outages=known, complete_until=complete)
+
+    @rule(hours=st.integers(1, 24 * 9))
+    def outage_is_recorded(self, hours: int) -> None:
+        """One that ends now, which nobody tells the cases of: they find it in the record."""
+        number = len(self.play.record.outages)
+        lost_from = self.play.now - timedelta(hours=hours)
+        outage = Outage(outage_id=f"recorded {number}", lost_from=lost_from, lost_until=self.play.now)
+        self.play.record = OutagesRecorded(outages=(*self.play.record.outages, outage), complete_until=self.play.now)
 
     @precondition(lambda self: self.play.file and self.play.file.open_cases)
     @rule(data=st.data(), began=st.integers(0, 24 * 9), hours=st.integers(1, 24 * 9), cause=st.sampled_from("abc"))
@@ -286,23 +303,32 @@ class Walk(RuleBasedStateMachine):
         decided = self.send(command)
         assert isinstance(decided, list)
         assert self.send(command) == []
-        if decided:
+        complete = self.play.record.complete_until
+        if decided and complete in (None, self.play.now):
             for each in self.play.file.cases[case.case_id].deadlines:
                 assert self.play.now < each.due_at
-                assert not due.get(each.deadline_id) or each.due_at - due[each.deadline_id] <= timedelta(hours=began + hours)
+                assert (
+                    self.play.record.outages
+                    or not due.get(each.deadline_id)
+                    or each.due_at - due[each.deadline_id] <= timedelta(hours=began + hours)
+                )
 
     @precondition(lambda self: self.play.file and self.play.file.open_cases)
     @rule(data=st.data())
     def rule_decides(self, data: st.DataObject) -> None:
         """An automatic decision, wherever a programme has one: in any open state, once."""
         assert self.play.file is not None
-        case = data.draw(st.sampled_from(at_time(self.play.file, self.play.now, self.play.programmes).open_cases or (None,)))
+        case = data.draw(
+            st.sampled_from(
+                at_time(self.play.file, self.play.now, self.play.programmes, self.play.record).open_cases or (None,)
+            )
+        )
         if case is None or "system" not in getattr(self.policy(case).actions.get("decide"), "by", ()):
             return
         command = self.action(case.case_id, "system", "decide", {"outcome": "refund", "message": "By a rule"})
         assert isinstance(self.send(command), Refusal)
         named = command.model_copy(update={"decided_by": RuleRef(rule_id="rule", version=1)})
-        then = at_time(self.play.file, self.play.now, self.play.programmes)
+        then = at_time(self.play.file, self.play.now, self.play.programmes, self.play.record)
         if not available_to(then, case.case_id).amount:
             assert isinstance(self.send(named), Refusal)
             return
@@ -363,9 +389,14 @@ class Walk(RuleBasedStateMachine):
         return decided
 
     def passes(self, decided: list[CaseEvent], deadline: Deadline) -> bool:
-        """Whether a deadline ended by these events; a timer that comes too early may still wake others."""
+        """Whether a deadline ended by these events, or got time back that was lost by the record; a timer that comes too early
+        may still wake others."""
         changes = [each.change for each in decided if hasattr(each, "change")]  # type: ignore[attr-defined]
-        return any(ended.deadline_id == deadline.deadline_id for change in changes for ended in change.deadlines_ended)
+        ended = (ended.deadline_id for change in changes for ended in change.deadlines_ended)
+        longer = (
+            longer.deadline_id for each in decided if isinstance(each, DeadlineExtended) for longer in each.change.deadlines_set
+        )
+        return deadline.deadline_id in {*ended, *longer}
 
     def before(self) -> CaseFile | None:
         return self.play.file
@@ -376,7 +407,7 @@ class Walk(RuleBasedStateMachine):
         decided = self.play.send(command, command_id)
         self.check(before, decided)
         # the same command at the same file makes the same events: what a crash repeats is no second effect
-        assert decide(before, command, self.play.now, command_id, self.play.programmes) == decided
+        assert decide(before, command, self.play.now, command_id, self.play.programmes, self.play.record) == decided
         return decided
 
     def check(self, before: CaseFile | None, decided: list[CaseEvent] | Refusal) -> None:
