@@ -21,7 +21,7 @@ from chassis.clock import RealClock
 from contracts.base import Message
 from contracts.capability import read
 from contracts.mailboxes import ReplyAddress, notices_named, read_address
-from contracts.notices import SendLink
+from contracts.notices import SendLink, TellBuyer
 from contracts.orders import Merchant, ServiceContact
 from deploy.local.mailsink import links_of
 from engine.casefile import CaseFile
@@ -214,6 +214,34 @@ def test_a_link_that_was_asked_for() -> None:
     mail = mail_of(asked)
     assert mail["Subject"] == "Ihr Link zur Bestellung A-1"
     assert read(SECRET, act_of(mail).rpartition("/")[2]).role == "buyer"
+
+
+@pytest.mark.rule("NX-09", "BP-25")
+@pytest.mark.parametrize(
+    ("event", "locale", "subject", "said"),
+    [
+        ("insolvency", "en", "Blumen is insolvent: your order A-1", "you can claim your money back"),
+        ("insolvency", "de-AT", "Blumen ist insolvent: Ihre Bestellung A-1", "Sie können Ihr Geld zurückfordern"),
+        ("insolvency_withdrawn", "en", "Blumen is not insolvent: your order A-1", "That was taken back."),
+        ("insolvency_withdrawn", "de", "Blumen ist nicht insolvent: Ihre Bestellung A-1", "Das wurde zurückgenommen."),
+        ("carrier_failure", "en", "Your order A-1 may be delayed", "has failed"),
+    ],
+)
+def test_what_concerns_many_is_told_each(event: Any, locale: str, subject: str, said: str) -> None:
+    told = TellBuyer(
+        order_id=ORDER_ID,
+        order_number="A-1",
+        merchant_id="shop",
+        merchant_name="Blumen",
+        email="b@x.example",
+        locale=locale,
+        event=event,
+        text="Our own words.",
+    )
+    mail = mail_of(told)
+    assert mail["Subject"] == subject
+    both(mail, said, "Our own words.")
+    assert read(SECRET, act_of(mail).rpartition("/")[2]).order_id == ORDER_ID
 
 
 def test_what_people_write_cannot_become_markup() -> None:
