@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from chassis.kafka import KafkaPublisher
 from contracts.envelope import Envelope
@@ -306,7 +307,7 @@ async def test_what_was_paid_by_hand_is_not_paid_again(running: Running, events:
     payment = await payment_of(running, order)
     told = order.fact("refunded", REPORTED, amount=payment["order"]["amount"], external_id=payment["_id"])
     fact = told.message.fact.model_copy(update={"source": actor("platform")})  # type: ignore[attr-defined]
-    await running.send(INTAKE_EVENTS, dataclasses.replace(told, message=told.message.model_copy(update={"fact": fact})))
+    await running.send(INTAKE_EVENTS, structs.replace(told, message=told.message.model_copy(update={"fact": fact})))
     await events.until(lambda all_: any(one.message.kind == "case.fact-attached" for one in all_))
     till.book.behave("ok")
     await running.tick(REPORTED + timedelta(days=3))
