@@ -41,8 +41,8 @@ async def publish_tick(publisher: KafkaPublisher, tick: ClockTick) -> None:
 
 
 async def follow_platform(settings: Settings, heard: Callable[[Message], None]) -> None:
-    """Hear what every process is told. Runs until cancelled."""
-    async for records in tail(settings, PLATFORM_CLOCK, from_beginning=True):
+    """Hear what every process is told outside of a sandbox: the last word and all that come. Runs until cancelled."""
+    async for records in tail(settings, PLATFORM_CLOCK, from_beginning=False, with_last=True):
         for message in _readable(records):
             heard(message)
 

@@ -163,8 +163,11 @@ def _batches(producer: AIOKafkaProducer, records: Sequence[Record]) -> Iterator[
     yield batch
 
 
-async def tail(settings: Settings, topic: Topic, *, from_beginning: bool) -> AsyncIterator[list[RawRecord]]:
-    """Every record of a topic from now on (or from its beginning), without a consumer group: each process reads all of it."""
+async def tail(
+    settings: Settings, topic: Topic, *, from_beginning: bool, with_last: bool = False
+) -> AsyncIterator[list[RawRecord]]:
+    """Every record of a topic from now on (or from its beginning), without a consumer group: each process reads all of it.
+    `with_last`: from the last one of each partition on."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap,
         client_id=settings.instance or "recourse",
@@ -180,7 +183,9 @@ async def tail(settings: Settings, topic: Topic, *, from_beginning: bool) -> Asy
         if not from_beginning:
             await consumer.seek_to_end()
             for partition in consumer.assignment():
-                await consumer.position(partition)
+                end = await consumer.position(partition)
+                if with_last and end:
+                    consumer.seek(partition, end - 1)
         yield []
         while True:
             fetched = await consumer.getmany(timeout_ms=1_000, max_records=2_000)

@@ -39,7 +39,7 @@ class Runtime:
     commands: CommandCounter
     metrics: list[MetricsSource] = field(default_factory=list)
     hearers: list[Callable[[Message], None]] = field(default_factory=list)
-    """Who is given what the platform tells every process, from its beginning on."""
+    """Who is given what the platform tells every process: at least the last word and all that come."""
 
     async def run(
         self,
