@@ -158,10 +158,11 @@ class Extension(Model):
 
 class Telling(Model):
     """What became of one notice of a deadline, and when: a server accepted it (`sent`), or it was refused or came back
-    (`failed`), also where that was heard first. That it was `delayed` before stands beside either."""
+    (`failed`), also where that was heard first. That it was `delayed` before stands beside either. Without a notice: the party
+    itself `acted` in the case, so that it knew."""
 
     notice_id: str
-    state: Literal["sent", "failed", "delayed"]
+    state: Literal["sent", "failed", "delayed", "acted"]
     at: Moment
 
 
@@ -181,7 +182,7 @@ class Deadline(Model):
     remind_at: tuple[Moment, ...] = ()
     extended_by: tuple[Extension, ...] = ()
     told_at: Moment | None = None
-    """When a server first accepted a notice of it that has not come back."""
+    """When its party was first told of it: a server accepted a notice that has not come back, or the party acted."""
     tellings: tuple[Telling, ...] = ()
     """What became of the notices that tell its party of it."""
     rule: str

@@ -59,7 +59,7 @@ from engine.casefile import (
     promises_of,
     unproved,
 )
-from engine.fairness import given_back, lost_by, lost_in, told_by
+from engine.fairness import given_back, known_by, lost_by, lost_in, told_by
 from engine.forms import Filled, fill, text_error
 from engine.guards import Situation, fits, open_rows, row_for
 from engine.programmes import Programme, Programmes, Transition
@@ -222,7 +222,9 @@ def _case_after(case: Case, event: CaseEvent) -> dict[str, Any]:
             after["proposal"] = change.proposal
         if change.marks:
             after["marks"] = case.marks | change.marks
-    if isinstance(event, NoticeRecorded):
+    if isinstance(event, CaseMoved | MessagePosted):
+        deadlines = {deadline_id: known_by(deadline, event.actor, event.at) for deadline_id, deadline in deadlines.items()}
+    elif isinstance(event, NoticeRecorded):
         deadlines = {deadline_id: told_by(deadline, event.notice) for deadline_id, deadline in deadlines.items()}
         after["lapsed"] = tuple(told_by(deadline, event.notice) for deadline in case.lapsed)
     after["deadlines"] = tuple(deadlines.values())

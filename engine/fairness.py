@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from contracts.actors import Actor
 from contracts.base import format_duration, parse_duration
 from contracts.cases import Deadline, ExtendDeadline, Extension, Telling
 from contracts.notices import NoticeProof
 from contracts.outages import OutagesRecorded
 
-__all__ = ["Lost", "given_back", "lost_by", "lost_in", "told_by"]
+__all__ = ["Lost", "given_back", "known_by", "lost_by", "lost_in", "told_by"]
 
 _UNTOLD = "untold"
 """The cause of time in which a party had not been told: it is found anew from what became of the notices."""
@@ -21,7 +22,8 @@ _UNTOLD_AT_MOST = timedelta(days=30)
 _TOLD_IN_TIME = timedelta(hours=1)
 """A party that another notice reaches so soon has lost nothing by one that did not."""
 _TELLINGS = 20
-"""Notices that a deadline keeps as sent, and as not: so many are enough to say when its party was told."""
+"""Notices that a deadline keeps as arrived, and as not: so many are enough to say when its party was told."""
+_TOLD = frozenset({"sent", "acted"})
 _SECOND = timedelta(seconds=1)
 
 
@@ -105,20 +107,29 @@ def told_by(deadline: Deadline, notice: NoticeProof) -> Deadline:
     name = (notice.notice_id, notice.state == "delayed")
     if name not in known or known[name].state == "sent":
         known[name] = Telling(notice_id=notice.notice_id, state=notice.state, at=notice.at)
-    missed = [each for each in known.values() if each.state != "sent"]
-    sent = sorted((each for each in known.values() if each.state == "sent"), key=lambda each: (each.at, each.notice_id))
+    return _told(deadline, known.values())
+
+
+def known_by(deadline: Deadline, actor: Actor, at: datetime) -> Deadline:
+    """The deadline after somebody acted in its case: a party that does so knows of it. Once it is known that a notice did not
+    arrive, its time runs from the next one that does, and no shorter for an act."""
+    if (actor.acts_for or actor.role) != deadline.party or any(each.state != "sent" for each in deadline.tellings):
+        return deadline
+    return _told(deadline, (*deadline.tellings, Telling(notice_id="", state="acted", at=at)))
+
+
+def _told(deadline: Deadline, tellings: Iterable[Telling]) -> Deadline:
+    told = sorted((each for each in tellings if each.state in _TOLD), key=lambda each: (each.at, each.notice_id))
+    missed = [each for each in tellings if each.state not in _TOLD]
     return deadline.model_copy(
-        update={
-            "tellings": (*missed[:_TELLINGS], *sent[:_TELLINGS]),
-            "told_at": sent[0].at if sent else None,
-        }
+        update={"tellings": (*missed[:_TELLINGS], *told[:_TELLINGS]), "told_at": told[0].at if told else None}
     )
 
 
 def _untold(deadline: Deadline, since: datetime) -> tuple[Lost, ...]:
     """The time in which a party had not been told, where a notice did not arrive or came late: until the first one that
     arrived, thirty days at most. That mails are delayed is an outage of ours."""
-    missed = {each.state for each in deadline.tellings} - {"sent"}
+    missed = {each.state for each in deadline.tellings} - _TOLD
     longest = since + _UNTOLD_AT_MOST
     until = longest if deadline.told_at is None else min(deadline.told_at, longest)
     if not missed or until - since < _TOLD_IN_TIME:

@@ -162,8 +162,9 @@ class Timers:
                 await asyncio.sleep(back_off(attempt))
 
     def hear(self, message: Message) -> None:
-        """The record may have gone on."""
-        self._wake.set()
+        """Look again when the record has gone on."""
+        if isinstance(message, OutagesRecorded):
+            self._wake.set()
 
     def _now(self) -> str:
         """The moment up to which timers ring. Patience is counted from when this process began to wait: what it finds in the

@@ -174,6 +174,27 @@ def test_a_bounce_of_what_had_been_sent_is_as_a_notice_that_failed_at_once() -> 
 
 
 @pytest.mark.rule("NX-08")
+def test_who_acts_in_a_case_knows_of_its_deadlines_whatever_comes_back_later() -> None:
+    """Whoever got a notice can forge its bounce: to have acted since is held against that."""
+    play = reported()
+    deadline = play.deadline("merchant_answer")
+    play.notice(deadline.deadline_id, "sent", "merchant", notice_id="first")
+    play.wait("PT6H")
+    play.write("buyer")
+    assert play.deadline("merchant_answer").tellings[-1].state == "sent"
+    play.write("merchant", "We look into it")
+    play.wait("P2D")
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="first")
+    after = play.deadline("merchant_answer")
+    assert (after.due_at, after.told_at) == (deadline.due_at + 6 * HOUR, play.now - 2 * DAY)
+    late = reported()
+    late.notice(deadline.deadline_id, "failed", "merchant", notice_id="first")
+    late.wait("P1D")
+    late.write("merchant", "By chance I saw this")
+    assert late.deadline("merchant_answer").due_at == deadline.due_at + 30 * DAY, "no promise is taken back"
+
+
+@pytest.mark.rule("NX-08")
 def test_of_several_addresses_one_that_is_reached_is_enough() -> None:
     play = reported()
     deadline = play.deadline("merchant_answer")
