@@ -32,9 +32,9 @@ def with_version(status: int, body: Mapping[str, Any], **headers: str) -> Answer
     return answer(status, body, ETag=f'"{body["version"]}"', **headers)
 
 
-def listed(items: list[Any], next_cursor: str | None) -> Answer:
-    """A page of a list."""
-    return answer(200, {"items": items, **({"next": next_cursor} if next_cursor else {})})
+def listed(items: list[Any], next_cursor: str | None, **more: Any) -> Answer:
+    """A page of a list; `more` is said beside its items."""
+    return answer(200, {"items": items, **({"next": next_cursor} if next_cursor else {}), **more})
 
 
 def refusal(error: ProblemError, instance: str) -> Answer:

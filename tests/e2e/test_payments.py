@@ -202,7 +202,7 @@ def test_payouts_are_held_while_a_case_is_open_and_netted_after(world: World, mo
     shop.staff.request("GET", "/v1/payouts", params={"cursor": "x"}).problem(422)
 
 
-@pytest.mark.rule("RD-11")
+@pytest.mark.rule("RD-10", "RD-11")
 def test_usage_is_metered_by_shop_and_month_and_fetched_as_a_statement(world: World) -> None:
     shop, other = world.shop(), world.shop()
     month = f"{world.now():%Y-%m}"

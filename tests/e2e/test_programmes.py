@@ -45,7 +45,7 @@ def filled(world: World, **more: Any) -> Json:
 # Order issues
 
 
-@pytest.mark.rule("OI-01", "OI-03", "OI-08")
+@pytest.mark.rule("OI-01", "OI-03", "OI-04", "OI-08")
 def test_several_issues_side_by_side_hold_the_order_until_the_last_has_ended(world: World, brand: Shop) -> None:
     order = world.order(brand)
     assert (order["programme"], order["status"]) == ("order-issues", "open")
@@ -54,6 +54,11 @@ def test_several_issues_side_by_side_hold_the_order_until_the_last_has_ended(wor
     lines = [{"line_id": "1", "quantity": 1}]
     damaged = retailer.report(order, "damaged", text="Crushed.", lines=lines, evidence=[photo], wish="A new one")
     late = retailer.report(order, "late")
+    untroubled = world.order(brand)
+    reported = brand.staff.get("/v1/orders", status="reported_problem", limit=200)["items"]
+    assert order["order_id"] in {each["order_id"] for each in reported}
+    assert untroubled["order_id"] not in {each["order_id"] for each in reported}
+    assert (untroubled["status"], untroubled["cases"]) == ("open", [])
     assert retailer.try_report(order, "damaged").problem(409)["refusal"] == "already_open"
     seen = brand.staff.case(damaged["case_id"])
     assert (seen["text"], seen["wish"], seen["lines"]) == ("Crushed.", "A new one", lines)
@@ -67,6 +72,8 @@ def test_several_issues_side_by_side_hold_the_order_until_the_last_has_ended(wor
     retailer.act(damaged, "withdraw")
     done = world.platform.order(order["order_id"])
     assert (done["status"], done["payout"]["held"]) == ("completed", False)
+    left = brand.staff.get("/v1/orders", status="reported_problem", order_number=order["order_number"])["items"]
+    assert left == []
 
 
 @pytest.mark.rule("OI-01", "NX-06")
@@ -149,6 +156,45 @@ def test_a_form_takes_a_report_on_an_order_that_nobody_has_registered(world: Wor
     # The number stays the merchant's to register: nobody takes it away by reporting on it.
     real = world.order(brand, order_number=body["order_number"])
     assert real["order_id"] != order["order_id"]
+
+
+@pytest.mark.rule("RD-10", "RD-05")
+def test_reported_running_and_finished_cases_are_counted_and_listed_in_one_place(world: World) -> None:
+    desk = world.shop(programmes=["returns-desk", "order-issues"], locale="en")
+    first, second, other = (world.order(desk) for _ in range(3))
+    empty = {"all": 0, "reported": 0, "running": 0, "finished": 0}
+    assert desk.staff.get("/v1/cases", counts="true") == {"items": [], "counts": empty}
+    reported, running = (world.buyer(first).report(first, reason) for reason in ("complaint", "withdrawal"))
+    finished = world.buyer(second).report(second, "missing_item")
+    issue = world.buyer(other).report(other, "late", programme="order-issues")
+    for case in (running, finished):
+        desk.staff.act(case, "start")
+    desk.staff.act(finished, "reject", message="All of it was in the parcel.")
+
+    seen = desk.staff.get("/v1/cases", counts="true", limit=1)
+    assert len(seen["items"]) == 1
+    assert seen["counts"] == {"all": 4, "reported": 1, "running": 2, "finished": 1}, "of all pages"
+    (last,) = seen["items"]
+    rest = desk.staff.get("/v1/cases", cursor=seen["next"], limit=200)
+    assert "counts" not in rest, "nobody pays for what is not asked for"
+    stages = {each["case_id"]: each["state"] for each in (last, *rest["items"])}
+    assert stages == {
+        reported["case_id"]: "submitted",
+        running["case_id"]: "in_progress",
+        finished["case_id"]: "rejected",
+        issue["case_id"]: "under_review",
+    }
+    of_the_desk = desk.staff.get("/v1/cases", counts="true", programme="returns-desk")["counts"]
+    assert of_the_desk == {"all": 3, "reported": 1, "running": 1, "finished": 1}
+    assert world.buyer(first).get("/v1/cases", counts="true")["counts"] == {**empty, "all": 2, "reported": 1, "running": 1}
+    by_platform = world.platform.get("/v1/cases", merchant_id=desk.merchant_id, counts="true")
+    assert by_platform["counts"] == seen["counts"]
+    assert world.shop().staff.get("/v1/cases", merchant_id=desk.merchant_id, counts="true")["counts"] == empty
+    history = desk.staff.get(f"/v1/cases/{finished['case_id']}/history")["items"]
+    assert [each["data"]["action"] for each in history if each["type"] == "case.moved"] == ["start", "reject"]
+    wrong = world.platform.request("GET", "/v1/cases", params={"counts": "true"}).problem(422)
+    assert [error["pointer"] for error in wrong["errors"]] == ["/counts"]
+    desk.staff.request("GET", "/v1/cases", params={"counts": "yes"}).problem(422)
 
 
 @pytest.mark.rule("RD-03")

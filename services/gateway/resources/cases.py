@@ -1,7 +1,8 @@
 """Cases: read, listed, acted on, previewed."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import orjson
@@ -9,6 +10,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from pydantic import ConfigDict, ValidationError
 
+from chassis.store import Collection
 from contracts.base import Model
 from contracts.cases import CaseState, TakeAction
 from contracts.ids import ID_PATTERN, order_of
@@ -34,6 +36,7 @@ from services.gateway.store import ORDERS
 
 __all__ = ["ActionRequest", "act", "routes"]
 
+_Row = Mapping[str, Any]
 _STATES: tuple[str, ...] = get_args(CaseState)
 _WORDS = re.compile(r"\S+")
 _PAID_WITHIN_S = 0.5
@@ -220,29 +223,32 @@ async def preview_action(
             "programme": "Only those of this programme.",
             "attention": "`true`: only those where it is the caller's turn; `false`: the others.",
             "q": "Words of order number, buyer's e-mail or name, each from its beginning; or the id of an order or case.",
+            "counts": "`true`: beside the items, how many there are over all pages. Who sees every shop names one.",
             **PAGED,
         },
-        answers={200: "{items, next}"},
+        answers={200: "{items, next, counts: {all, reported, running, finished} where asked for}"},
     ),
 )
 async def list_cases(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
-    """Those that the caller may see."""
+    """Those that the caller may see. Counted (RD-10) as `reported` until somebody begins, as `running` until they end."""
     given = query(request)
+    counting = _counting(given, principal)
     limit = whole_number("limit", given.get("limit"), 50, 1, 200)
     place = place_of(given.get("cursor"), str, str, int)
     require_filters_seen(principal, given)
     wanted, fits = _wanted(given, principal)
     scope = await scope_of(gateway, principal, given.get("merchant_id"))
     if scope is None or wanted is None or (scope.get("_id", wanted.get("_id")) != wanted.get("_id", scope.get("_id"))):
-        return response_of(listed([], None))
+        return response_of(listed([], None, **({"counts": _counts(Counter())} if counting else {})))
     wanted |= scope
+    seen = _seen(fits, principal)
     items: list[dict[str, Any]] = []
     while len(items) <= limit:
         page = {**wanted, **_from(place)}
         found = await newest_first(gateway.database[ORDERS], page, "body.reported_at", limit + 1)
         for document in found:
             for row in _rows(document, place):
-                if fits(row) and principal.sees_case(row["case_id"]):
+                if seen(row):
                     items.append({**row, "_document": document})
             place = [document["body"]["reported_at"], document["_id"], 0]
         if len(found) <= limit:
@@ -253,7 +259,44 @@ async def list_cases(request: AnyRequest, gateway: TheGateway, principal: Caller
     if len(items) > limit:
         last = items[limit - 1]
         more = cursor([last["_document"]["body"]["reported_at"], last["_document"]["_id"], _number(last["case_id"])])
-    return response_of(listed(shown, more))
+    counts = {"counts": await _counted(gateway.database[ORDERS], wanted, seen)} if counting else {}
+    return response_of(listed(shown, more, **counts))
+
+
+def _counting(given: Mapping[str, str], principal: Principal) -> bool:
+    """Whether the cases are to be counted, which reads all of them: those of some shops or of an order, never the whole
+    platform's. Raises 422."""
+    if given.get("counts") not in (None, "true", "false"):
+        raise wrong_query(("counts", "true or false"))
+    counting = given.get("counts") == "true"
+    few = principal.role == "merchant" or principal.capability is not None or {"merchant_id", "order_id"} & given.keys()
+    if counting and not few:
+        raise wrong_query(("counts", "name a merchant_id or an order_id whose cases are to be counted"))
+    return counting
+
+
+def _seen(fits: Callable[[_Row], bool], principal: Principal) -> Callable[[_Row], bool]:
+    """The test of each case, for what is listed as for what is counted."""
+    return lambda row: fits(row) and principal.sees_case(row["case_id"])
+
+
+async def _counted(orders: Collection, wanted: Filter, seen: Callable[[_Row], bool]) -> dict[str, int]:
+    """How many cases a list has over all of its pages, by how far they have come (RD-10)."""
+    found = orders.find({**wanted, **_from(None)}, {"body.cases": 1}, batch_size=1_000)
+    numbers = Counter[str]()
+    async for document in found:
+        numbers.update(_stage(row["state"]) for row in document["body"]["cases"] if seen(row))
+    return _counts(numbers)
+
+
+def _counts(numbers: Mapping[str, int]) -> dict[str, int]:
+    return {"all": sum(numbers.values()), **{stage: numbers.get(stage, 0) for stage in ("reported", "running", "finished")}}
+
+
+def _stage(state: str) -> str:
+    if state in CLOSED:
+        return "finished"
+    return "reported" if state == "submitted" else "running"
 
 
 def _number(case_id: str) -> int:
