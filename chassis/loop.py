@@ -13,7 +13,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
@@ -126,15 +126,14 @@ class Counters:
     parked: int = 0
 
 
-@dataclass(slots=True)
-class _Plan(Generic[S]):
+class _Plan(Struct, gc=False):
     """What the records of one key come to, given the document as it was read."""
 
-    before: list[tuple[str, Record]] = field(default_factory=list)
-    before_appends: list[Append] = field(default_factory=list)
+    before: list[tuple[str, Record]] = []
+    before_appends: list[Append] = []
     write: Write | None = None
-    records: list[tuple[str, Record]] = field(default_factory=list)
-    appends: list[Append] = field(default_factory=list)
+    records: list[tuple[str, Record]] = []
+    appends: list[Append] = []
     failed_at: int | None = None
     failure: str = ""
     left_at: int | None = None
@@ -244,7 +243,7 @@ class ProcessingLoop(Generic[S]):
     ) -> dict[str, list[Inbound]] | None:
         """Write, append and publish what the records of these keys come to; what a document could not take with this write is
         left for the next round. None: somebody else owns it now."""
-        done: dict[str, _Plan[S]] = {}
+        done: dict[str, _Plan] = {}
         again: list[Append] = []
         todo = dict(by_key)
         while todo:
@@ -355,7 +354,7 @@ class ProcessingLoop(Generic[S]):
         ]
         await retrying(lambda: self._parked.park(to_park), self._waiting)
 
-    async def _plan(self, todo: Mapping[str, list[Inbound]], ownership: Ownership) -> dict[str, _Plan[S]]:
+    async def _plan(self, todo: Mapping[str, list[Inbound]], ownership: Ownership) -> dict[str, _Plan]:
         wanted: dict[str, list[str]] = {}
         for key in todo:
             if (collection := self.handler.collection_of(key)) is not None:
@@ -364,7 +363,7 @@ class ProcessingLoop(Generic[S]):
         # After the documents, so that it knows at least what they know: all but the last write of each is then durable.
         batch = [inbound for records in todo.values() for inbound in records]
         context = await retrying(lambda: self.handler.prepare(batch), self._waiting)
-        plans: dict[str, _Plan[S]] = {}
+        plans: dict[str, _Plan] = {}
         for number, (key, records) in enumerate(todo.items()):
             if number % _UNDISTURBED == _UNDISTURBED - 1:
                 await asyncio.sleep(0)
@@ -381,8 +380,8 @@ class ProcessingLoop(Generic[S]):
         records: Sequence[Inbound],
         context: Any,
         ownership: Ownership,
-    ) -> _Plan[S]:
-        plan: _Plan[S] = _Plan()
+    ) -> _Plan:
+        plan = _Plan()
         marks: dict[str, list[Any]] = {} if document is None else dict(document["marks"])
         seen: dict[str, int] = {} if document is None else dict(document["seen"])
         before_seen = dict(seen)
@@ -435,7 +434,7 @@ class ProcessingLoop(Generic[S]):
                 break
         # A refusal is marked too: it was told, so a redelivery after another topic's record must not decide it anew. And
         # of a source whose every event is read, each one counts, or the next would look like a gap.
-        counted = any(seen.get(source) != before_seen.get(source) for source in self.handler.gapless)
+        counted = seen != before_seen and any(seen.get(source) != before_seen.get(source) for source in self.handler.gapless)
         if collection is not None and (state is not before or (document is not None and (plan.records or counted))):
             version = 0 if document is None else document["v"]
             plan.write = Write(
@@ -488,7 +487,7 @@ class ProcessingLoop(Generic[S]):
             partition if placed else None,
         )
 
-    async def _write(self, plans: Mapping[str, _Plan[S]]) -> set[str]:
+    async def _write(self, plans: Mapping[str, _Plan]) -> set[str]:
         """Write every plan's document; the keys whose guard did not match."""
         keys = [key for key, plan in plans.items() if plan.write is not None]
         writes = [write for plan in plans.values() if (write := plan.write) is not None]
@@ -503,7 +502,7 @@ class ProcessingLoop(Generic[S]):
         self,
         key: str,
         records: Sequence[Inbound],
-        plan: _Plan[S],
+        plan: _Plan,
         raw_of: Mapping[tuple[str, int, int], RawRecord],
         ownership: Ownership,
     ) -> None:
@@ -596,7 +595,7 @@ def _effects_may_be_lost(document: Mapping[str, Any], records: Sequence[Inbound]
     return False
 
 
-def _goes_on(plan: "_Plan[Any]", records: Sequence[Inbound]) -> bool:
+def _goes_on(plan: _Plan, records: Sequence[Inbound]) -> bool:
     """Whether a key has more to do after its write than telling its effects: to be parked or freed, or to be written again."""
     return plan.failed_at is not None or plan.left_at is not None or any(inbound.replay_of is not None for inbound in records)
 
@@ -605,7 +604,7 @@ def _text(header: bytes | None) -> str | None:
     return None if header is None else header.decode(errors="replace")
 
 
-def _effects(plan: "_Plan[Any]", recall: list[str] | None) -> dict[str, Any]:
+def _effects(plan: _Plan, recall: list[str] | None) -> dict[str, Any]:
     """What a document remembers of its last write: the records and appends, or from what its handler makes the records anew."""
     if recall is not None and not plan.appends:
         return {"recall": recall}

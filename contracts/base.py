@@ -110,6 +110,8 @@ def _moment(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
             return datetime.fromisoformat(value)
         except ValueError:
             pass  # told below, in the words of every other error
+    if isinstance(value, datetime) and value.tzinfo is UTC:
+        return _to_milliseconds(value)
     if isinstance(value, int | float):
         raise ValueError("a time is RFC 3339 text with an offset, such as 2019-07-15T00:00:00Z")
     return _to_milliseconds(read(value))
