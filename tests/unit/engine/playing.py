@@ -138,9 +138,10 @@ class Play:
         zone: str = ZONE,
         country: str = "DE",
         labels: tuple[StatusLabel, ...] = (),
+        origin: Literal["registered", "reported"] = "registered",
     ):
         self.programmes = programmes or Programmes.shipped()
-        self.order = order(paid, zone, country=country)
+        self.order = order(paid, zone, country=country).model_copy(update={"origin": origin})
         self.labels = labels
         self.now = at
         self.record = ALL_WELL
@@ -314,6 +315,11 @@ class Play:
     @property
     def posted(self) -> list[MessagePosted]:
         return [event for event in self.events if isinstance(event, MessagePosted)]
+
+
+def fences(*deadlines: Deadline) -> list[tuple[str, int, datetime]]:
+    """Which deadlines these are, and when they end; what their parties know of them is left out."""
+    return [(each.deadline_id, each.generation, each.due_at) for each in deadlines]
 
 
 def problem(decided: list[CaseEvent] | Refusal) -> Problem:

@@ -7,7 +7,7 @@ import pytest
 from contracts.cases import CaseMoved, FactAttached, ReminderGiven
 from engine.calendar import add
 from engine.decide import evolve
-from tests.unit.engine.playing import REPORTED, ZONE, Play, euros, problem
+from tests.unit.engine.playing import REPORTED, ZONE, Play, euros, fences, problem
 from tests.unit.engine.rows import Row, Step, act, check, each_row, fact, silence, silent_about
 
 
@@ -512,9 +512,9 @@ def test_everyone_writes_at_any_time_and_nothing_moves() -> None:
     play.report()
     for closed in (False, True):
         for role in ("buyer", "merchant", "platform"):
-            state, deadlines = play.case.state, play.case.deadlines
+            state, deadlines = play.case.state, fences(*play.case.deadlines)
             assert isinstance(play.write(role), list)
-            assert (play.case.state, play.case.deadlines) == (state, deadlines)
+            assert (play.case.state, fences(*play.case.deadlines)) == (state, deadlines)
             assert play.posted[-1].message.visible_to == ("buyer", "merchant", "platform")
         if not closed:
             play.act("buyer", "withdraw")

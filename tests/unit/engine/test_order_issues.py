@@ -8,7 +8,7 @@ from contracts.cases import RuleRef
 from engine.calendar import add
 from engine.programmes import Programmes
 from engine.views import label, refund_status
-from tests.unit.engine.playing import ZONE, Play, euros, pointers, problem
+from tests.unit.engine.playing import ZONE, Play, euros, fences, pointers, problem
 from tests.unit.engine.rows import Row, Step, act, check, each_row, fact, silence
 
 POLICY = Programmes.shipped().get("order-issues", 1)
@@ -140,7 +140,7 @@ def test_work_in_progress_keeps_the_brands_deadline_and_contact_restarts_it() ->
     assert [add(moment, "P2D", ZONE) for moment in first.remind_at] == [first.due_at]
     play.wait("P1D")
     play.act("merchant", "start")
-    assert play.case.deadlines == (first,)
+    assert fences(*play.case.deadlines) == fences(first)
     play.wait("P1D")
     play.act("merchant", "contact", message="Hello")
     (second,) = play.case.deadlines

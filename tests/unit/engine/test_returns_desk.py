@@ -9,7 +9,7 @@ from engine.calendar import add
 from engine.notices import told_of
 from engine.programmes import Programmes
 from engine.views import explained_deadlines, label, refund_status
-from tests.unit.engine.playing import LABELS, ZONE, Play, euros, pointers, problem
+from tests.unit.engine.playing import LABELS, ZONE, Play, euros, fences, pointers, problem
 from tests.unit.engine.rows import Row, Step, act, check, each_row, fact, silence
 
 POLICY = Programmes.shipped().get("returns-desk", 1)
@@ -213,7 +213,7 @@ def test_whatever_the_status_says_the_decision_is_due() -> None:
     for step in (START, PHOTOS, act("merchant", "set_status", status="again")):
         play.wait("P1D")
         step(play)
-        assert play.case.deadlines == (first,)
+        assert fences(*play.case.deadlines) == fences(first)
     (told,) = explained_deadlines(play.file, play.case.case_id, play.programmes)  # type: ignore[arg-type]
     assert (told.on_silence.action, told.on_silence.state) == ("raise_attention", None)
     play.wake()
@@ -224,7 +224,7 @@ def test_whatever_the_status_says_the_decision_is_due() -> None:
     (second,) = play.case.deadlines
     assert (second.kind, second.due_at) == ("late_reply", add(first.due_at, "P14D", ZONE))
     PHOTOS(play)
-    assert play.case.deadlines == (second,)
+    assert fences(*play.case.deadlines) == fences(second)
     (told,) = explained_deadlines(play.file, play.case.case_id, play.programmes)  # type: ignore[arg-type]
     assert (told.on_silence.action, told.on_silence.state) == ("escalate", "under_review")
 
