@@ -13,6 +13,7 @@ __all__ = [
     "NoticeKind",
     "NoticeProof",
     "NoticeSent",
+    "OrderNamed",
     "SendLink",
     "TellBuyer",
     "TellMerchant",
@@ -88,8 +89,16 @@ class TellMerchant(Message, kind="merchant.tell"):
     locale: Locale | None = None
 
 
+class OrderNamed(Model):
+    """An order as its buyer knows it."""
+
+    order_number: str
+    merchant_name: str
+
+
 class TellBuyer(Message, kind="buyer.tell"):
-    """To notifications: mail the buyer of an order about an event that concerns many (NX-09). `text` is the platform's own."""
+    """To notifications: mail the buyer of an order about an event that concerns many (NX-09). `text` is the platform's own;
+    `others` are further orders of this buyer that it concerns."""
 
     order_id: str
     order_number: str
@@ -100,6 +109,7 @@ class TellBuyer(Message, kind="buyer.tell"):
     locale: str
     event: Literal["insolvency", "insolvency_withdrawn", "carrier_failure"]
     text: str | None = None
+    others: tuple[OrderNamed, ...] = ()
 
 
 class NoticeSent(Message, kind="notice.sent"):

@@ -21,11 +21,11 @@ from chassis.failures import back_off
 from chassis.service import beside
 from chassis.store import Append, Database, MongoStore, counted
 from contracts.actors import Actor
-from contracts.base import GivenMoment, Message, Model, format_moment, parse_moment
+from contracts.base import GivenMoment, Model, format_moment, parse_moment
 from contracts.cases import TakeAction
 from contracts.envelope import Record
 from contracts.ids import derived, merchant_key
-from contracts.notices import TellBuyer
+from contracts.notices import OrderNamed, TellBuyer
 from contracts.orders import DeclareInsolvency, Order
 from contracts.problems import Problem
 from contracts.texts import Code
@@ -50,6 +50,11 @@ _PER_S = 200
 _HANDS = 4
 """Actions that a process works on at the same time."""
 _TELLS = ("insolvency", "carrier_failure")
+_ENDED_WAY = ("delivered", "returned", "cancelled")
+"""Facts after which nothing of an order is awaited from a carrier."""
+
+_Place = tuple[str, str | None, str | None]
+"""An order, an open case of it if it has any, and whose order it is (`_buyer`), where the action tells buyers."""
 
 
 class Selection(Model):
@@ -103,11 +108,19 @@ class MassActionContent(Model):
         """Whether an insolvency that was declared is taken back."""
         return self.insolvent is False
 
-    def occasion(self, episode: int) -> str:
-        """What happened to whom, whatever of it is selected: a buyer is told of it once. `episode` counts how often it was said
-        of the merchant that it is insolvent, and that it is not: what is said again later is something new."""
+    def occasion(self, episode: int, body: Body) -> str | None:
+        """What happened to an order, whatever is selected beside it: its buyer is told of it once. An insolvency happens to
+        the merchant; `episode` counts how often it was said that it is insolvent, and that it is not: what is said again later
+        is something new. A carrier fails with a shipment: its next failure, with another one, is something new. None where
+        the carrier has nothing of the order on its way any more."""
         chosen = self.selection
-        return orjson.dumps([self.kind, chosen.merchant_id, chosen.carrier, episode]).decode()
+        what: list[Any] = [self.kind, chosen.merchant_id, chosen.carrier, episode]
+        if self.kind == "carrier_failure":
+            shipped = _under_way(chosen, body["facts"])
+            if shipped is None:
+                return None
+            what = [self.kind, chosen.carrier, body["order"]["order_id"], shipped]
+        return orjson.dumps(what).decode()
 
     def event(self, episode: int) -> str:
         """What is done about what: an item done for it stays done."""
@@ -117,13 +130,21 @@ class MassActionContent(Model):
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What an item comes to: a command to cases, under its id, and a mail. `idle`: why there is nothing to do; unless the
-    command was sent before a crash, and that is why."""
+    """What an item comes to: a command to cases, under its id, and whether its buyer is told; None where the action tells
+    nobody. `idle`: why there is nothing to do; unless the command was sent before a crash, and that is why."""
 
     item: Document
+    told: bool | None = None
     command: tuple[str, Record] | None = None
-    mail: Message | None = None
     idle: str = ""
+
+
+@dataclass(slots=True)
+class _Tellings:
+    """The mails of a page: by the item that each goes out with, the orders that it names; and the items that it tells of."""
+
+    mails: dict[str, dict[str, Body]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -150,14 +171,14 @@ class MassActions:
         """Put the items down, then the action. Made again, it is the same one. Raises 422 for too large a selection."""
         store = MongoStore(self.database)
         episode = await self._episode(content)
-        places: list[tuple[str, str | None]] = []
+        places: list[_Place] = []
         async for page in self._told_before(content, episode) if content.takes_back else self._selected(content):
             places += page
             if len(places) > MOST_ITEMS:
                 raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
         event = content.event(episode)
         finished = await self._finished(event)
-        items = [_item(mass_id, event, n, *place, finished) for n, place in enumerate(dict.fromkeys(places))]
+        items = [_item(mass_id, event, n, place, finished) for n, place in enumerate(dict.fromkeys(places))]
         for begin in range(0, len(items), _READ):
             await store.append([Append(MASS_ITEMS, item) for item in items[begin : begin + _READ]])
         action = {
@@ -186,14 +207,14 @@ class MassActions:
         same = MassActionContent.model_validate(last[0]["content"]).takes_back == content.takes_back
         return last[0]["episode"] + (not same)
 
-    async def _told_before(self, content: MassActionContent, episode: int) -> AsyncIterator[list[tuple[str, str | None]]]:
+    async def _told_before(self, content: MassActionContent, episode: int) -> AsyncIterator[list[_Place]]:
         """The orders that the declarations were about which are taken back, page by page."""
         declared = self.database[MASS_ACTIONS].find(_insolvencies(content) | {"episode": episode - 1}, {"_id": 1})
         for action in await declared.to_list(None):
             after: dict[str, Any] = {"mass_id": action["_id"]}
-            fields = {"order_id": 1, "n": 1}
+            fields = {"order_id": 1, "buyer": 1, "n": 1}
             while found := await self.database[MASS_ITEMS].find(after, fields).sort("n", 1).limit(_READ).to_list(_READ):
-                yield [(item["order_id"], None) for item in found]
+                yield [(item["order_id"], None, item.get("buyer")) for item in found]
                 after["n"] = {"$gt": found[-1]["n"]}
 
     async def stop(self, mass_id: str) -> None:
@@ -224,8 +245,8 @@ class MassActions:
         done = self.database[MASS_ITEMS].find({"event": event, "status": "done"}, {"place": 1}, batch_size=10_000)
         return frozenset(item["place"] for item in await done.to_list(None))
 
-    async def _selected(self, content: MassActionContent) -> AsyncIterator[list[tuple[str, str | None]]]:
-        """The places, (order id, case id of an open case), page by page."""
+    async def _selected(self, content: MassActionContent) -> AsyncIterator[list[_Place]]:
+        """The places, page by page."""
         wanted = _filter(content)
         last = ""
         while True:
@@ -338,19 +359,21 @@ class MassActions:
     async def _do(self, content: MassActionContent, episode: int, actor: Actor, items: Sequence[Document]) -> None:
         """A page of items: their mails and commands, then their results. What has no outcome yet is asked for again."""
         orders = await self.reads.many(ORDERS, {item["order_id"] for item in items})
-        told = await self._tell_once(content, episode, items, orders)
-        occasion = content.occasion(episode)
-        works = [self._work_of(content, actor, item, orders[item["order_id"]]["body"], item["place"] in told) for item in items]
-        mails = [
-            (
-                NOTIFICATIONS_COMMANDS.name,
-                self.commands.record(work.item["order_id"], work.mail, derived(occasion, "mail", work.item["order_id"])),
-            )
-            for work in works
-            if work.mail is not None
+        tellings = None
+        if content.kind in _TELLS:
+            tellings = await self._tell_once(content, episode, items, orders)
+            if tellings.mails:
+                mails = [(by, _mail(content, list(named.values()))) for by, named in tellings.mails.items()]
+                await self.commands.publish(
+                    [
+                        (NOTIFICATIONS_COMMANDS.name, self.commands.record(mail.order_id, mail, derived(by, "mail")))
+                        for by, mail in mails
+                    ]
+                )
+        works = [
+            self._work_of(content, actor, item, orders[item["order_id"]]["body"], tellings and item["_id"] in tellings.told)
+            for item in items
         ]
-        if mails:
-            await self.commands.publish(mails)
         idle = [work.command[0] for work in works if work.command is not None and work.idle]
         outcomes = await self.reads.many(COMMANDS, idle)
         if asked := [work.command for work in works if work.command is not None and not work.idle]:
@@ -363,10 +386,9 @@ class MassActions:
         if updates:
             await MongoStore(self.database).bulk(MASS_ITEMS, updates)
 
-    def _work_of(self, content: MassActionContent, actor: Actor, item: Document, body: Body, tell: bool) -> _Work:
-        mail = _mail(content, body) if tell else None
+    def _work_of(self, content: MassActionContent, actor: Actor, item: Document, body: Body, told: bool | None) -> _Work:
         if item["case_id"] is None:
-            return _Work(item, mail=mail)
+            return _Work(item, told, idle="" if told else _why_untold(content, body))
         action, fields = "take_over", dict[str, Any]()
         if content.decide is not None:
             action, fields = content.decide["action"], {k: v for k, v in content.decide.items() if k != "action"}
@@ -376,34 +398,81 @@ class MassActions:
         idle = "The case has ended." if state in CLOSED else ""
         if state == "under_review" and content.decide is None:
             idle = "The case was under review already."
-        return _Work(item, (command_id, self.commands.record(item["order_id"], command, command_id)), mail, idle)
+        return _Work(item, told, (command_id, self.commands.record(item["order_id"], command, command_id)), idle)
 
     async def _tell_once(
-        self, content: MassActionContent, episode: int, items: Sequence[Document], orders: Mapping[str, Document]
-    ) -> frozenset[str]:
-        """The places whose buyers are told with them: each buyer once an event, by the first of its orders. That an insolvency
-        is taken back only those are told who were told of it."""
-        if content.kind not in _TELLS:
-            return frozenset()
-        buyers = {
-            item["place"]: orders[item["order_id"]]["body"]["order"]["buyer"]["email"].strip().casefold() for item in items
-        }
+        self, content: MassActionContent, episode: int, page: Sequence[Document], orders: Mapping[str, Document]
+    ) -> _Tellings:
+        """Whom a page tells: each buyer once of what happened, by a mail that goes out with the first of its orders and names
+        all of them. A marker for each buyer and occasion says with which item; so an action that goes on sends the same mail
+        again, and what one that was stopped had marked and not sent goes out with the next one."""
+        mass_id = page[0]["mass_id"]
+        items = await self._with_others(page, orders)
+        orders = {**orders, **await self.reads.many(ORDERS, {item["order_id"] for item in items.values()} - orders.keys())}
+        markers = await self._markers(content, episode, items, orders)
+        lead: dict[str, str] = {}
+        for item_id in markers:
+            lead.setdefault(_buyer(orders[items[item_id]["order_id"]]["body"]), item_id)
+        new: dict[str, Document] = {}
+        for item_id, marker in markers.items():
+            with_item = lead[_buyer(orders[items[item_id]["order_id"]]["body"])]
+            new.setdefault(marker, {"_id": marker, "item": with_item})
+        await MongoStore(self.database).append([Append(MASS_TOLD, marker) for marker in new.values()])
+        kept = await self.reads.many(MASS_TOLD, new)
+        told_with = {item_id: kept[marker].get("item", "") for item_id, marker in markers.items()}
+        others = await self.reads.many(MASS_ITEMS, {each for each in told_with.values() if each and each not in items})
+        left = {each["_id"]: each for each in others.values() if each["mass_id"] != mass_id and each["status"] == "waiting"}
+        orders |= await self.reads.many(ORDERS, {each["order_id"] for each in left.values()} - orders.keys())
+        tellings = _Tellings()
+        for item_id, with_item in told_with.items():
+            leading = items.get(with_item) or left.get(with_item)
+            if leading is not None:
+                named = tellings.mails.setdefault(with_item, {})
+                for order_id in (leading["order_id"], items[item_id]["order_id"]):
+                    named[order_id] = orders[order_id]["body"]
+            if leading is not None or (with_item in others and others[with_item]["mass_id"] == mass_id):
+                tellings.told.add(item_id)
+        return tellings
+
+    async def _with_others(self, page: Sequence[Document], orders: Mapping[str, Document]) -> dict[str, Document]:
+        """The items of a page, and what else is to be done for their buyers, by id and in their order. What is too much for
+        one look tells of itself on its own page."""
+        buyers = {_buyer(orders[item["order_id"]]["body"]) for item in page}
+        wanted = {"mass_id": page[0]["mass_id"], "buyer": {"$in": sorted(buyers)}, "status": "waiting"}
+        found = await self.database[MASS_ITEMS].find(wanted).sort("n", 1).limit(_READ).to_list(_READ)
+        return {item["_id"]: item for item in (*page, *found)}
+
+    async def _markers(
+        self, content: MassActionContent, episode: int, items: Mapping[str, Document], orders: Mapping[str, Document]
+    ) -> dict[str, str]:
+        """By item, the marker of its buyer being told of what happened; without those that have nothing to be told. That an
+        insolvency is taken back only those are told who were told of it."""
+        bodies = {item_id: orders[item["order_id"]]["body"] for item_id, item in items.items()}
+        markers = _marked(content, episode, bodies)
         if content.takes_back:
-            before = content.occasion(episode - 1)
-            knowing = await self.reads.many(MASS_TOLD, {_told_of(before, email) for email in buyers.values()})
-            buyers = {place: email for place, email in buyers.items() if _told_of(before, email) in knowing}
-        first: dict[str, Document] = {}
-        for place, email in buyers.items():
-            marker = _told_of(content.occasion(episode), email)
-            first.setdefault(marker, {"_id": marker, "place": place})
-        await MongoStore(self.database).append([Append(MASS_TOLD, marker) for marker in first.values()])
-        kept = await self.reads.many(MASS_TOLD, first)
-        return frozenset(marker["place"] for marker in kept.values())
+            before = _marked(content, episode - 1, bodies)
+            knowing = await self.reads.many(MASS_TOLD, set(before.values()))
+            markers = {item_id: marker for item_id, marker in markers.items() if before[item_id] in knowing}
+        return markers
 
 
-def _told_of(occasion: str, email: str) -> str:
-    """The marker of a buyer that was told of an occasion."""
-    return hashlib.sha256(f"{occasion}\n{email}".encode()).hexdigest()
+def _marked(content: MassActionContent, episode: int, bodies: Mapping[str, Body]) -> dict[str, str]:
+    occasions = {item_id: content.occasion(episode, body) for item_id, body in bodies.items()}
+    return {item_id: _told_of(each, bodies[item_id]) for item_id, each in occasions.items() if each is not None}
+
+
+def _address(body: Body) -> str:
+    return body["order"]["buyer"]["email"].strip().casefold()
+
+
+def _buyer(body: Body) -> str:
+    """Whose order it is: the same for all orders with an address, and no address."""
+    return hashlib.sha256(_address(body).encode()).hexdigest()
+
+
+def _told_of(occasion: str, body: Body) -> str:
+    """The marker of an order's buyer that was told of an occasion."""
+    return hashlib.sha256(f"{occasion}\n{_address(body)}".encode()).hexdigest()
 
 
 def _insolvencies(content: MassActionContent) -> dict[str, Any]:
@@ -430,32 +499,35 @@ def _filter(content: MassActionContent) -> dict[str, Any]:
     return wanted
 
 
-def _places(content: MassActionContent, body: Body, now: str) -> Iterable[tuple[str, str | None]]:
+def _places(content: MassActionContent, body: Body, now: str) -> Iterable[_Place]:
     """The places of an order in a selection: its open cases, else the order itself where its buyer is to be told."""
     order_id, standing = body["order"]["order_id"], body["standing"]
-    if content.selection.carrier is not None and not _undelivered(content.selection, body["facts"]):
+    if content.selection.carrier is not None and _under_way(content.selection, body["facts"]) is None:
         return []
+    buyer = _buyer(body) if content.kind in _TELLS else None
     if cases := [case["case_id"] for case in standing["open_cases"]]:
-        return [(order_id, case_id) for case_id in cases]
+        return [(order_id, case_id, buyer) for case_id in cases]
     if content.kind == "carrier_failure":
-        return [(order_id, None)]
+        return [(order_id, None, buyer)]
     protection = standing["protection"]
     protected = protection["state"] == "active" and protection["ends_at"] is not None and protection["ends_at"] > now
-    return [(order_id, None)] if content.kind == "insolvency" and protected else []
+    return [(order_id, None, buyer)] if content.kind == "insolvency" and protected else []
 
 
-def _undelivered(chosen: Selection, facts: Sequence[Body]) -> bool:
-    if any(fact["kind"] == "delivered" for fact in facts):
-        return False
-    shipped = [fact for fact in facts if fact["kind"] == "shipped" and fact.get("carrier") == chosen.carrier]
-    return any(
-        (chosen.from_ is None or parse_moment(fact["at"]) >= chosen.from_)
-        and (chosen.to is None or parse_moment(fact["at"]) < chosen.to)
-        for fact in shipped
-    )
+def _under_way(chosen: Selection, facts: Sequence[Body]) -> str | None:
+    """When what a carrier still has of an order was shipped with it, within the selection's bounds: the last time, if several.
+    None: nothing is awaited from it."""
+    if any(fact["kind"] in _ENDED_WAY for fact in facts):
+        return None
+    shipped = [
+        parse_moment(fact["at"]) for fact in facts if fact["kind"] == "shipped" and fact.get("carrier") == chosen.carrier
+    ]
+    within = [at for at in shipped if (chosen.from_ is None or at >= chosen.from_) and (chosen.to is None or at < chosen.to)]
+    return format_moment(max(within)) if within else None
 
 
-def _item(mass_id: str, event: str, number: int, order_id: str, case_id: str | None, finished: frozenset[str]) -> Document:
+def _item(mass_id: str, event: str, number: int, where: _Place, finished: frozenset[str]) -> Document:
+    order_id, case_id, buyer = where
     place = case_id or order_id
     return {
         "_id": f"{mass_id}:{place}",
@@ -465,6 +537,7 @@ def _item(mass_id: str, event: str, number: int, order_id: str, case_id: str | N
         "place": place,
         "order_id": order_id,
         "case_id": case_id,
+        "buyer": buyer,
         "status": "skipped" if place in finished else "waiting",
     }
 
@@ -475,8 +548,9 @@ def _told_event(content: MassActionContent) -> Literal["insolvency", "insolvency
     return "carrier_failure"
 
 
-def _mail(content: MassActionContent, body: Body) -> TellBuyer:
-    order = Order.model_validate(body["order"])
+def _mail(content: MassActionContent, bodies: Iterable[Body]) -> TellBuyer:
+    """The mail about a buyer's orders, in the first one's name."""
+    order, *others = [Order.model_validate(body["order"]) for body in bodies]
     return TellBuyer(
         order_id=order.order_id,
         order_number=order.order_number,
@@ -487,17 +561,30 @@ def _mail(content: MassActionContent, body: Body) -> TellBuyer:
         locale=order.buyer.locale or order.merchant_locale,
         event=_told_event(content),
         text=content.message,
+        others=tuple(OrderNamed(order_number=each.order_number, merchant_name=each.merchant_name) for each in others),
     )
 
 
+def _why_untold(content: MassActionContent, body: Body) -> str:
+    if content.takes_back:
+        return "Its buyer was not told of the insolvency."
+    if content.occasion(0, body) is None:
+        return "Nothing of the order is on its way any more."
+    return "Its buyer was told of this before."
+
+
 def _result(work: _Work, outcomes: Mapping[str, Document]) -> dict[str, Any] | None:
-    """Status and problem of an item; None while an outcome is missing."""
+    """Status and problem of an item, and whether its buyer is told where that is what the action is for; None while an outcome
+    is missing."""
+    told = {} if work.told is None else {"told": work.told}
+    idle = {"status": "skipped", "problem": {"detail": work.idle}, **told}
     if work.command is None:
-        return {"status": "done"}
+        return idle if work.idle else {"status": "done", **told}
     outcome = outcomes.get(work.command[0])
     if outcome is None:
-        return {"status": "skipped", "problem": {"detail": work.idle}} if work.idle else None
+        return idle if work.idle else None
     if outcome["status"] != "refused":
-        return {"status": "done"}
+        return {"status": "done", **told}
     problem = Problem.model_validate(outcome["problem"])
-    return {"status": "failed", "problem": {name: value for name, value in problem.model_dump(mode="json").items() if value}}
+    shown = {name: value for name, value in problem.model_dump(mode="json").items() if value}
+    return {"status": "failed", "problem": shown, **told}

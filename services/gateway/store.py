@@ -87,6 +87,7 @@ async def create_indexes(database: Database) -> None:
     await database[MASS_ACTIONS].create_index([("status", 1)])
     await database[MASS_ITEMS].create_index([("mass_id", 1), ("status", 1), ("n", 1)])
     await database[MASS_ITEMS].create_index([("mass_id", 1), ("n", 1)])
+    await database[MASS_ITEMS].create_index([("mass_id", 1), ("buyer", 1), ("n", 1)])
     await database[MASS_ITEMS].create_index([("event", 1), ("status", 1)])
     await database[EVIDENCE].create_index([("order_id", 1)])
     for collection in (COMMANDS, PENDING, IDEMPOTENCY, BACK_TESTS):

@@ -20,7 +20,7 @@ from contracts.cases import (
     ReminderGiven,
 )
 from contracts.money import Money
-from contracts.notices import NoticeKind, SendLink, TellBuyer
+from contracts.notices import NoticeKind, OrderNamed, SendLink, TellBuyer
 from contracts.orders import CheckInAsked, FactKind, NotifyAddress, Order, ServiceContact
 from engine.casefile import Case, CaseFile
 from engine.notices import told_of
@@ -92,6 +92,8 @@ class Letter(Model):
     said: Said | None = None
     event: Literal["insolvency", "insolvency_withdrawn", "carrier_failure"] | None = None
     """What has happened to many (NX-09)."""
+    others: tuple[OrderNamed, ...] = ()
+    """Of whose orders it has happened to these as well."""
     answer: Answer | None = None
     """The merchant's, as it stands."""
     proposal: Proposal | None = None
@@ -187,7 +189,7 @@ def _told_of(event: SendLink | TellBuyer) -> OrderSummary:
 
 def _mass_event(event: TellBuyer) -> NoticeRequest:
     said = Said(author="platform", text=event.text) if event.text else None
-    letter = Letter(kind="mass_event", reader="buyer", order=_told_of(event), event=event.event, said=said)
+    letter = Letter(kind="mass_event", reader="buyer", order=_told_of(event), event=event.event, others=event.others, said=said)
     return NoticeRequest("mass_event", "buyer", letter, to=event.email)
 
 

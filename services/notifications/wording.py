@@ -194,6 +194,12 @@ def _mass_event(tell: _Telling) -> Words:
             speak._("The carrier of your order {number} at {shop} has failed.", shop=tell.shop, number=tell.number),
         )
         words.asked = speak._("If your order does not arrive, please report it.")
+    if others := tell.letter.others:
+        named = [
+            each.order_number if each.merchant_name == tell.shop else f"{each.order_number} ({each.merchant_name})"
+            for each in others
+        ]
+        words.happened.append(speak._("These orders of yours are concerned as well: {numbers}.", numbers=", ".join(named)))
     words.button = speak._("Open the order")
     return words
 

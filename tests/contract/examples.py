@@ -380,6 +380,7 @@ EXAMPLES: tuple[Message, ...] = (
         locale="en",
         event="insolvency",
         text="We are sorry.",
+        others=(notices.OrderNamed(order_number="A-1002", merchant_name="Shop Two"),),
     ),
     notices.TellMerchant(
         merchant_id=MERCHANT_ID, notice="issue_rate", about={"status": "warning"}, to="ann@shop.example", locale="de"

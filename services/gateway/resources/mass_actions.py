@@ -120,7 +120,10 @@ async def get_action(gateway: TheGateway, principal: Caller, mass_id: FromPath[s
     description=_FOR_WHOM,
     opt=documented(
         query={**PAGED, "status": "Only those that are waiting, done, skipped or failed."},
-        answers={200: "{items: [{order_id, case_id?, status: waiting|done|skipped|failed, problem?}], next}"},
+        answers={
+            200: "{items: [{order_id, case_id?, status: waiting|done|skipped|failed, told?, problem?}], next}; `told`: whether "
+            "a mail of this action names the order to its buyer, where the action tells buyers."
+        },
     ),
 )
 async def list_items(request: AnyRequest, gateway: TheGateway, principal: Caller, mass_id: FromPath[str]) -> Response[bytes]:
@@ -142,7 +145,7 @@ async def list_items(request: AnyRequest, gateway: TheGateway, principal: Caller
 
 
 def _item(item: Document) -> dict[str, Any]:
-    return {name: item[name] for name in ("order_id", "case_id", "status", "problem") if item.get(name) is not None}
+    return {name: item[name] for name in ("order_id", "case_id", "status", "told", "problem") if item.get(name) is not None}
 
 
 @post(

@@ -21,7 +21,7 @@ from chassis.clock import RealClock
 from contracts.base import Message
 from contracts.capability import read
 from contracts.mailboxes import ReplyAddress, notices_named, read_address
-from contracts.notices import SendLink, TellBuyer
+from contracts.notices import OrderNamed, SendLink, TellBuyer
 from contracts.orders import Merchant, ServiceContact
 from deploy.local.mailsink import links_of
 from engine.casefile import CaseFile
@@ -237,10 +237,14 @@ def test_what_concerns_many_is_told_each(event: Any, locale: str, subject: str, 
         locale=locale,
         event=event,
         text="Our own words.",
+        others=(
+            OrderNamed(order_number="A-2", merchant_name="Blumen"),
+            OrderNamed(order_number="Z-9", merchant_name="Bücher"),
+        ),
     )
     mail = mail_of(told)
     assert mail["Subject"] == subject
-    both(mail, said, "Our own words.")
+    both(mail, said, "Our own words.", ": A-2, Z-9 (Bücher).")
     assert read(SECRET, act_of(mail).rpartition("/")[2]).order_id == ORDER_ID
 
 
