@@ -12,6 +12,7 @@ from deploy.local import Choice, StackError, attach_stack, start_stack
 from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_play
 from recourse.benching.gateway import bench_gateway
 from recourse.benching.ingest import bench_ingest
+from recourse.benching.insolvency import BEGIN, bench_insolvency, faults
 from recourse.failing import failing_clearly
 from recourse.instances import TWO_GATEWAYS, TWO_OF_EACH, InstancesOption
 from recourse.replay import play, starting_clock
@@ -101,6 +102,30 @@ def chaos(
     }
     _show(result, as_json)
     if result["differences"] or result["violations"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def insolvency(
+    orders: Annotated[int, typer.Option(min=20, help="So many protected orders of one shop.")] = 5_000,
+    cases: Annotated[int, typer.Option(min=0, help="So many of them have an open case.")] = 500,
+    kills: Annotated[int, typer.Option(min=0, help="So many times processes are killed, evenly over the items done.")] = 2,
+    instances: InstancesOption = TWO_OF_EACH,
+    as_json: AsJson = False,
+    data: Data = Path(".recourse/insolvency"),
+    stack: StackOption = Choice.AUTO,
+) -> None:
+    """A shop's insolvency under SIGKILL: every buyer told once, every case moved once, a result per item. Exit 1 if not."""
+    if cases > orders:
+        raise typer.BadParameter(f"there are {orders} orders for {cases} cases", param_hint="--cases")
+    with failing_clearly(StackError, PlayError, GaveUp, OSError):
+        with own_sandbox(data, BEGIN, instances=instances, stack=stack) as sandbox:
+            played = uvloop.run(bench_insolvency(sandbox, orders, cases, kills, instances))
+        checked = verified(data)
+    wrong = faults(played)
+    result = {**played, "wrong": wrong, "violations": checked["violations"], "checked": checked["checked"]}
+    _show(result, as_json)
+    if wrong or checked["violations"]:
         raise typer.Exit(1)
 
 

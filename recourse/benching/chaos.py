@@ -19,7 +19,7 @@ from recourse.sandbox import Sandbox
 from simulator.orders import Batch
 from simulator.player import Played, Progress
 
-__all__ = ["BROKER", "STORE", "Blow", "Disturber", "blows", "compared", "disturbed_play"]
+__all__ = ["BROKER", "STORE", "Blow", "Disturber", "blows", "compared", "disturbed_play", "kill"]
 
 _PID_WAIT_S = 15.0
 BROKER, STORE = "broker", "store"
@@ -80,19 +80,20 @@ class Disturber:
             if blow.target in (BROKER, STORE):
                 await asyncio.to_thread(self.restart, blow.target)
                 self.struck[blow.target] += 1
-            elif await self._kill(blow.target):
+            elif await kill(self.sandbox, blow.target):
                 self.struck[blow.target.partition("-")[0]] += 1
             to_stderr(f"{self._now:%Y-%m-%d}: {blow.target} hit")
 
-    async def _kill(self, name: str) -> bool:
-        """SIGKILL a process; one that is just coming back is waited for."""
-        give_up = time.monotonic() + _PID_WAIT_S
-        while time.monotonic() < give_up:
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                os.kill(self.sandbox.ready()["services"][name]["pid"], signal.SIGKILL)
-                return True
-            await asyncio.sleep(0.1)
-        return False
+
+async def kill(sandbox: Sandbox, name: str) -> bool:
+    """SIGKILL a process; one that is just coming back is waited for. False where it does not come."""
+    give_up = time.monotonic() + _PID_WAIT_S
+    while time.monotonic() < give_up:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            os.kill(sandbox.ready()["services"][name]["pid"], signal.SIGKILL)
+            return True
+        await asyncio.sleep(0.1)
+    return False
 
 
 async def disturbed_play(

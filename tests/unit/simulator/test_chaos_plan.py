@@ -1,8 +1,11 @@
-"""The plan of a chaos run: seeded, and every process is hit."""
+"""The plan of a chaos run: seeded, and every process is hit; the moments of an insolvency's, and what it must come to."""
 
 from collections import Counter
 
+import pytest
+
 from recourse.benching.chaos import BROKER, STORE, blows
+from recourse.benching.insolvency import faults, marks
 from simulator.generator import generate
 
 BATCH = generate(60, seed=1)
@@ -20,3 +23,27 @@ def test_every_process_is_hit_and_broker_and_store_once() -> None:
     hit = Counter(blow.target for blow in blows(BATCH, 3, NAMES, kills=12))
     assert {hit[name] for name in NAMES} == {2}
     assert hit[BROKER] == hit[STORE] == 1
+
+
+def test_an_insolvency_is_disturbed_in_its_midst() -> None:
+    assert marks(5_000, 2) == [1_666, 3_333]
+    assert marks(5_000, 0) == []
+    assert all(0 < mark < 5 for mark in marks(5, 4))
+
+
+WELL = {"orders": 5, "items": {"done": 5}, "told": {"once": 4}, "moved": {"once": 2}, "killed_at": [1, 3]}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({}, []),
+        ({"told": {"once": 3, "never": 1}}, ["told"]),
+        ({"told": {"once": 3, "more": 1}, "moved": {"never": 2}}, ["told", "moved"]),
+        ({"items": {"done": 4, "failed": 1}}, ["items"]),
+        ({"items": {"done": 4}}, ["items"]),
+        ({"killed_at": [1, 5]}, ["killed_at"]),
+    ],
+)
+def test_what_an_insolvency_must_not_come_to(change: dict[str, object], named: list[str]) -> None:
+    assert [fault.partition(":")[0] for fault in faults({**WELL, **change})] == named
