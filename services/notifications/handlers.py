@@ -16,6 +16,7 @@ from contracts.topics import NOTIFICATIONS_EVENTS, READS
 from engine.casefile import CaseFile
 from engine.decide import evolve
 from services.notifications.circulars import notice_to_merchant
+from services.notifications.corrections import after_correction, after_failure, mailboxes
 from services.notifications.letters import NoticeRequest, notices_for
 from services.notifications.store import CORRESPONDENCE, MERCHANTS, NOTICES, QUEUED
 
@@ -82,7 +83,7 @@ class NotificationsHandler:
         event = inbound.envelope.message
         match event:
             case MerchantChanged():
-                return Step(Kept(merchant=event.merchant, desk=event.desk))
+                return Step(Kept(merchant=event.merchant, desk=event.desk), appends=_corrected(state, inbound, event))
             case CheckInAsked() | SendLink() | TellBuyer():
                 return Step(state, appends=_appends(inbound, notices_for(event, None)))
             case TellMerchant():
@@ -92,7 +93,7 @@ class NotificationsHandler:
             case NoticeBounced():
                 return Step(state, (_bounced(event, inbound.envelope.id),))
             case NoticeRecorded():
-                return Step(state)
+                return _recorded(state, inbound, event)
             case CaseEvent():
                 state = _after(state, event)
                 letters = notices_for(event, state.file, state.contacts.get(event.case_id))
@@ -119,6 +120,24 @@ def _bounced(event: NoticeBounced, cause: str) -> Emission:
     """A mail that came back is told as one that was refused. Its case takes the same news once."""
     failed = NoticeFailed(order_id=event.order_id, case_id=event.case_id, notice=event.notice)
     return Emission(NOTIFICATIONS_EVENTS, failed, event.notice.at, sequenced=False, id=derived("notice-bounced", cause))
+
+
+def _corrected(state: Kept, inbound: Inbound, event: MerchantChanged) -> tuple[Append, ...]:
+    """Whom it was not told at its former addresses, a merchant is told at those that it has now (NX-08)."""
+    if state.merchant is None:
+        return ()
+    envelope, before = inbound.envelope, mailboxes(state.merchant, state.desk)
+    search = after_correction(event, before, envelope.id, inbound.partition, format_moment(envelope.time))
+    return () if search is None else (Append(NOTICES, search),)
+
+
+def _recorded(state: Kept, inbound: Inbound, event: NoticeRecorded) -> Step[Kept]:
+    """What became of a notice is kept where it did not arrive or moves a deadline: most did, and cost no write."""
+    if state.file is None or (event.notice.state != "failed" and not event.change.deadlines_set):
+        return Step(state)
+    merchant_id, at = state.file.order.merchant_id, format_moment(inbound.envelope.time)
+    search = after_failure(event, merchant_id, inbound.partition, at)
+    return Step(_after(state, event), appends=() if search is None else (Append(NOTICES, search),))
 
 
 def _after(state: Kept, event: CaseEvent) -> Kept:

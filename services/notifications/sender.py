@@ -23,13 +23,14 @@ from chassis.kafka import KafkaPublisher
 from chassis.service import beside
 from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, Record, encode
-from contracts.ids import child_id, derived
+from contracts.ids import derived
 from contracts.mailboxes import ReplyAddress, message_id, reply_address, thread_id
 from contracts.notices import NoticeDelayed, NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import Merchant
 from contracts.topics import NOTIFICATIONS_EVENTS, PARTITIONS
 from engine.programmes import Programmes
 from services.notifications.circulars import circular_words
+from services.notifications.corrections import addressed_id, is_search, missed_in, told_again
 from services.notifications.desks import attention_addresses, handed_over, needs_desk
 from services.notifications.letters import Letter, addresses_of
 from services.notifications.locales import language_of
@@ -275,6 +276,8 @@ class Postman:
                 merchant = merchants.get(notice["merchant_id"])
                 if merchant is None:
                     self._ask_again(notice)
+                elif is_search(notice):
+                    await self._tell_again(notice, merchant)
                 elif notice["to"] is not None:
                     await self._ready.put(_Ready(notice, merchant))
                 elif len(addresses := staff.get(notice["_id"]) or _addresses(notice, merchant)) == 1:
@@ -302,6 +305,26 @@ class Postman:
                 staff[notice["_id"]] = attention_addresses(merchant, desk, self.clock.now())
         return staff
 
+    async def _tell_again(self, search: Mapping[str, Any], merchant: Merchant) -> None:
+        """Write once more to a merchant's present addresses what it was not told of the deadlines that stand."""
+        if search["order_id"] is None:
+            files = await retrying(lambda: self.store.files(merchant.merchant_id), _waiting)
+        else:
+            file = await retrying(lambda: self.store.file(search["order_id"]), _waiting)
+            files = [] if file is None else [file]
+        desks = await retrying(lambda: self.store.desks({merchant.merchant_id}), _waiting)
+        again: list[dict[str, Any]] = []
+        for missed in missed_in(files):
+            written = await retrying(lambda order_id=missed.order_id: self.store.of_order(order_id), _waiting)
+            notice = next((written[each] for each in missed.notice_ids if each in written), None)
+            if notice is not None:
+                staff = attention_addresses(merchant, desks[merchant.merchant_id], self.clock.now())
+                to = staff if notice["audience"] == "attention" else _addresses(notice, merchant)
+                again += told_again(search, missed, notice, written.values(), to)
+        await retrying(lambda: self.store.address([search], again), _waiting)
+        self.offer(again)
+        self._errands.done(search["_id"])
+
     def _ask_again(self, notice: Mapping[str, Any]) -> None:
         """The merchant is not known yet: its own partition is behind."""
         asyncio.get_running_loop().call_later(_UNKNOWN_MERCHANT_S, self._errands.again, notice["_id"])
@@ -316,7 +339,7 @@ class Postman:
         if not notices:
             return
         addressed = [
-            {**notice, "_id": _addressed_id(notice, address), "to": address, "state": QUEUED}
+            {**notice, "_id": addressed_id(notice, address), "to": address, "state": QUEUED}
             for notice in notices
             for address in staff.get(notice["_id"]) or _addresses(notice, merchants[notice["merchant_id"]])
         ]
@@ -498,12 +521,6 @@ class _Connection:
 
 def _addresses(notice: Mapping[str, Any], merchant: Merchant) -> tuple[str, ...]:
     return addresses_of(merchant.notify, merchant.service_contact, notice["audience"])
-
-
-def _addressed_id(notice: Mapping[str, Any], address: str) -> str:
-    if notice["order_id"] is None:
-        return f"ntc_{derived(notice['_id'], address).replace('-', '')}"
-    return child_id("ntc", notice["order_id"], notice["_id"], address)
 
 
 def _proof(

@@ -25,6 +25,8 @@ _ADDRESSED = "addressed"
 class NoticeStore:
     """Queries and updates of notices, in as few commands as possible.
 
+    A search for what is to be told again (`corrections`) stands among them and ends as `addressed`, too.
+
     States: `queued` → `sent` or `failed` with `proof`; of a merchant with several addresses → `addressed`, with a notice for
     each of them."""
 
@@ -61,11 +63,29 @@ class NoticeStore:
         return {keys[document["_id"]]: Desk.model_validate(document["body"].get("desk") or {}) for document in found}
 
     async def files(self, merchant_id: str) -> list[dict[str, Any]]:
-        """The case files of a merchant's orders: their orders' numbers and channels, and their cases."""
+        """The case files of a merchant's orders: their orders' ids, numbers and channels, and their cases."""
         wanted = {"body.file.order.merchant_id": merchant_id}
-        fields = {"body.file.order.order_number": 1, "body.file.order.channel": 1, "body.file.cases": 1}
+        fields = {
+            "body.file.order.order_id": 1,
+            "body.file.order.order_number": 1,
+            "body.file.order.channel": 1,
+            "body.file.cases": 1,
+        }
         found = await self._database[CORRESPONDENCE].find(wanted, fields, batch_size=1_000).to_list(None)
         return [document["body"]["file"] for document in found]
+
+    async def file(self, order_id: str) -> dict[str, Any] | None:
+        """The case file of an order with a case."""
+        found = await self._database[CORRESPONDENCE].find_one({"_id": order_id}, {"body.file": 1})
+        return None if found is None else found["body"]["file"]
+
+    async def of_order(self, order_id: str) -> dict[str, dict[str, Any]]:
+        """All notices about an order, by id; their ids begin with the order's."""
+        begin = f"ntc_{order_id[4:]}_"
+        found = self._notices.find(
+            {"_id": {"$gte": begin, "$lt": f"{begin}g"}}, batch_size=1_000
+        )  # what follows is hexadecimal
+        return {notice["_id"]: notice for notice in await found.to_list(None)}
 
     async def address(self, notices: Sequence[Mapping[str, Any]], addressed: Sequence[dict[str, Any]]) -> None:
         """Put notices to addresses in the place of merchants' notices. Done again it changes nothing."""

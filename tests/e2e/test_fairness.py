@@ -174,6 +174,39 @@ def test_a_notice_that_comes_back_gives_its_party_the_deadline_anew(world: World
     assert (late["state"], late["untold"]) == ("under_review", True)
 
 
+@pytest.mark.rule("NX-08")
+def test_a_merchant_is_told_again_where_its_address_was_corrected(world: World) -> None:
+    shop = world.shop()
+    case = world.buyer(order := world.order(shop)).report(order)
+    (before,) = case["deadlines"]
+    come_back(world, world.mail(shop.contract_email, "case_opened"), shop.contract_email)
+    world.advance("P2D")
+    right = f"right@{shop.merchant_id}.example"
+    for name in ("Teekanne", "Teekanne & Co"):  # that it is changed once more tells nobody twice
+        profile = {**shop.profile, "name": name, "notify": [{"kind": "new_case", "email": right}]}
+        world.platform.request("PUT", f"/v1/merchants/{shop.merchant_id}", json=profile).ok()
+        world.advance("PT1M")
+    told = world.mail(right, "case_opened")
+    assert world.act_link(told).case(case["case_id"])["turn"] == "merchant"
+    (anew,) = world.platform.case(case["case_id"])["deadlines"]
+    lost = parse_moment(anew["due_at"]) - parse_moment(before["due_at"])
+    assert days(2) <= lost < days(2) + timedelta(hours=1)
+    history = world.platform.get(f"/v1/cases/{case['case_id']}/history")["items"]
+    proofs = [entry["data"]["notice"] for entry in history if entry["type"] == "case.notice-recorded"]
+    assert [(each["to"], each["state"]) for each in proofs if each["party"] == "merchant"] == [
+        (shop.contract_email, "sent"),
+        (shop.contract_email, "failed"),
+        (right, "sent"),
+    ]
+
+    # This one comes back as well: the first mailbox was put right meanwhile, and is named anew.
+    come_back(world, told, right)
+    world.advance("PT1M")
+    world.platform.request("PUT", f"/v1/merchants/{shop.merchant_id}", json=shop.profile).ok()
+    world.advance("PT1M")
+    assert len(world.mails(shop.contract_email, "case_opened")) == 2
+
+
 def come_back(world: World, mail: Json, address: str) -> None:
     """A server sends a mail back for good."""
     bounce = next(each for each in WRITTEN if each.name == "a bounce for good")
