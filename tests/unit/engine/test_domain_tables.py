@@ -209,7 +209,7 @@ def test_the_tables_tell_days_of_every_party() -> None:
 def test_every_version_gives_the_party_the_days_that_the_table_tells(row: Told, policy: Programme, days: Days) -> None:
     kinds = {kind for mine in triggered(row, policy) for kind in set_by(policy, mine)}
     if "target" in row.happens:  # the state's own: nothing happens but that it is watched
-        kinds = {kind for state in starts(row) for kind in policy.states[state].deadlines}
+        kinds = {kind for state, terms in policy.states.items() if state in starts(row) for kind in terms.deadlines}
     mine = [policy.deadlines[kind] for kind in kinds if policy.deadlines[kind].party == PARTIES[days.party]]
     wanted = days.earlier.get(policy.version, days.days)
     assert mine, f"nobody else's deadline is {days.party}'s"
