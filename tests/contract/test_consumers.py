@@ -59,6 +59,12 @@ READINGS = [
 ]
 
 
+def test_every_consumer_has_something_to_read() -> None:
+    assert {handler.service for handler in handlers()} == READS.keys()
+    read = {(handler.service, topic) for handler, topic, _ in (reading.values for reading in READINGS)}
+    assert read == {(service, topic.name) for service, topics in READS.items() for topic in topics}
+
+
 @pytest.mark.parametrize(("handler", "topic", "path"), READINGS)
 def test_a_consumer_reads_what_was_written_then(handler: Handler[Any], topic: str, path: Path) -> None:
     golden = json.loads(path.read_text())

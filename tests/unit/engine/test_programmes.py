@@ -76,6 +76,7 @@ def test_the_two_versions_differ_in_the_merchants_days_alone() -> None:
 
 
 def test_shipped_programmes_speak_english_and_german() -> None:
+    assert Programmes.shipped().known()
     for name in Programmes.shipped().known():
         for programme in Programmes.shipped().versions(name):
             texts = [value for value in _texts(programme.model_dump()) if "en" in value]
@@ -226,7 +227,10 @@ def test_the_heart_names_no_programme() -> None:
         words |= set(programme.reasons) | set(programme.actions) | set(programme.deadlines)
     # words of other meanings as well
     words -= {"answer", "evidence", "proposal", "other", "return", "satisfied", "note", "decide", "refund"}
-    for module in folder.glob("*.py"):
+    assert words >= {"buyer-protection", "not_received", "take_over"}
+    modules = list(folder.glob("*.py"))
+    assert {"decide.py", "views.py"} <= {module.name for module in modules}
+    for module in modules:
         source = module.read_text("utf-8")
         assert not [word for word in words if f'"{word}"' in source], module.name
 

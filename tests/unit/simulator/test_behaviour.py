@@ -50,6 +50,7 @@ def test_draws_do_not_depend_on_other_orders() -> None:
 
 
 def test_who_got_nothing_or_too_late_reports_before_the_last_day_of_the_protection() -> None:
+    assert {order.delivered_at is None or order.came_late for order in ORDERS} == {True, False}
     for order in ORDERS:
         plan = report_of(order, 1)
         problem = order.delivered_at is None or order.came_late

@@ -72,8 +72,10 @@ def test_docker_runs_the_same_broker_as_java() -> None:
 
 
 def test_containers_publish_on_loopback_only() -> None:
-    for service in yaml.safe_load(COMPOSE_FILE.read_text())["services"].values():
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    services = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+    ports = {name: service["ports"] for name, service in services.items()}
+    assert ports.keys() == {"kafka", "mongo"}
+    assert all(published and all(port.startswith("127.0.0.1:") for port in published) for published in ports.values())
 
 
 def test_two_data_folders_are_two_compose_projects(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ def test_the_lock_covers_the_project(lock: str, wanted: list[str]) -> None:
 
 def test_the_image_runs_what_was_tested() -> None:
     tested = pins("requirements.lock")
-    for package, versions in pins("requirements.run.lock").items():
-        assert tested[package] == versions
+    running = pins("requirements.run.lock")
+    assert running
+    assert running.items() <= tested.items()
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements.run.lock"])
