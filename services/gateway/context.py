@@ -15,7 +15,8 @@ from chassis.store import Database
 from contracts.evidence import Evidence
 from contracts.ids import merchant_key
 from contracts.problems import FieldError, Problem
-from engine.programmes import Programmes
+from contracts.rollouts import ROLLOUTS_KEY
+from engine.programmes import Programme, Programmes
 from services.gateway.answers import Answer, response_of
 from services.gateway.commands import Commands, Promised
 from services.gateway.idempotency import Idempotency, Work
@@ -24,12 +25,12 @@ from services.gateway.objects import Objects
 from services.gateway.outages import Outages
 from services.gateway.principals import Principal, Principals, require_acting
 from services.gateway.problems import ProblemError, unavailable
-from services.gateway.projector import Body
+from services.gateway.projector import Body, rollouts_of
 from services.gateway.representations import Reader, locale_for
 from services.gateway.requests import AnyRequest, idempotency_key, known_id, locale_of
 from services.gateway.sandbox import SandboxControl
 from services.gateway.shops import Shop, shop_of
-from services.gateway.store import EVIDENCE, MERCHANTS, ORDERS, Document, PointReads
+from services.gateway.store import EVIDENCE, MERCHANTS, ORDERS, PLATFORM, Document, PointReads
 
 __all__ = ["Caller", "Gateway", "TheGateway", "evidence_of"]
 
@@ -164,6 +165,13 @@ class Gateway:
     async def shop(self, principal: Principal, order: Mapping[str, Any]) -> Shop | None:
         """The shop of an order, as far as the caller may know of it."""
         return (await self.shops(principal, (order["merchant_id"],))).get(order["merchant_id"])
+
+    async def in_force(self, name: str, merchant: Mapping[str, Any]) -> Programme:
+        """The version of a programme with which a case of a merchant would be opened now (BP-24). Raises KeyError for an
+        unknown programme or one not yet in force."""
+        found = await self.reads.get(PLATFORM, ROLLOUTS_KEY)
+        rollouts = () if found is None else rollouts_of(found["body"])
+        return self.programmes.in_force(name, self.clock.now(), rollouts, merchant["merchant_id"], merchant["locale"])
 
     # Having something done
 

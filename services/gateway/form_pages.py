@@ -10,7 +10,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from contracts.problems import Problem
-from engine.programmes import in_language
+from engine.programmes import Programme, in_language
 from services.gateway.answers import Answer
 from services.gateway.context import Gateway, TheGateway
 from services.gateway.documented import documented
@@ -47,7 +47,7 @@ async def open_form(request: AnyRequest, gateway: TheGateway, token: FromPath[st
     """In English or German, as the form or its merchant has it."""
     try:
         form = await form_of(gateway, token)
-        return html_answer(200, _page(gateway, form, token))
+        return html_answer(200, await _page(gateway, form, token))
     except Exception as error:
         return in_words(request, error)
 
@@ -74,7 +74,7 @@ async def send_form(request: AnyRequest, gateway: TheGateway, token: FromPath[st
         met = as_problem(error)
         if form is None or met.problem.status == 404:
             return in_words(request, error)
-        page = _page(gateway, form, token, upload.fields, met.problem)
+        page = await _page(gateway, form, token, upload.fields, met.problem)
         return html_answer(met.problem.status, page, met.headers)
     if given.status == 202:
         receipt = given.headers["Location"].rpartition("/")[2]
@@ -112,7 +112,7 @@ async def open_form_report(
         if found["status"] == "done":
             return html_answer(303, "", {"Location": f"/l/{found['result']['link']['token']}?said=done"})
         if found["status"] == "refused":
-            page = _page(gateway, form, token, wrong=Problem.model_validate(found["problem"]))
+            page = await _page(gateway, form, token, wrong=Problem.model_validate(found["problem"]))
             return html_answer(found["problem"]["status"], page)
         w = words(_locale(form))
         page = rendered("words.html", _locale(form), title=_title(form, w), text=w["on_its_way"])
@@ -129,7 +129,7 @@ def _locale(form: OpenForm) -> str:
     return form.form.locale or form.merchant["locale"]
 
 
-def _page(
+async def _page(
     gateway: Gateway,
     form: OpenForm,
     token: str,
@@ -146,15 +146,14 @@ def _page(
         token=token,
         # What may have gone through all the same is recognised when it is sent again as it is.
         nonce=(given or {}).get("nonce", "") if wrong is not None and wrong.status >= 500 else str(uuid.uuid4()),
-        fields=list(_fields(gateway, form, w, given or {})),
+        fields=_fields(await gateway.in_force(PROGRAMME, merchant), form, w, given or {}),
         contact=merchant["service_contact"],
         policy=merchant.get("return_policy_url"),
         wrong=None if wrong is None else words_of_error(wrong),
     )
 
 
-def _fields(gateway: Gateway, form: OpenForm, w: Mapping[str, str], given: Mapping[str, str]) -> list[FormField]:
-    programme = gateway.programmes.in_force(PROGRAMME, gateway.clock.now())
+def _fields(programme: Programme, form: OpenForm, w: Mapping[str, str], given: Mapping[str, str]) -> list[FormField]:
     language = language_of(_locale(form))
     reasons = tuple(
         (code, in_language(reason.label, language))

@@ -3,12 +3,13 @@
 from typing import Any
 
 from chassis.store import Collection
+from contracts.ids import merchant_key
 from services.gateway.context import Gateway
 from services.gateway.cursors import Place
 from services.gateway.principals import Principal
 from services.gateway.store import MERCHANTS, Document
 
-__all__ = ["Filter", "before", "newest_first", "scope_of"]
+__all__ = ["Filter", "before", "newest_first", "own_merchants", "scope_of"]
 
 Filter = dict[str, Any]
 
@@ -27,7 +28,9 @@ async def scope_of(gateway: Gateway, principal: Principal, merchant_id: str | No
             owner = await gateway.owner_of(merchant_id)
             mine = {merchant_id} if principal.sees_merchant(merchant_id, owner) else set[str]()
         case _:
-            mine = await _created_by(gateway, principal.name) | principal.merchants
+            fields = {"body.merchant.merchant_id": 1}
+            found = await gateway.database[MERCHANTS].find(own_merchants(principal), fields).to_list(None)
+            mine = {document["body"]["merchant"]["merchant_id"] for document in found}
     if merchant_id is not None:
         mine &= {merchant_id}
     if not mine:
@@ -35,9 +38,15 @@ async def scope_of(gateway: Gateway, principal: Principal, merchant_id: str | No
     return {"body.order.merchant_id": mine.pop() if len(mine) == 1 else {"$in": sorted(mine)}}
 
 
-async def _created_by(gateway: Gateway, name: str) -> set[str]:
-    cursor = gateway.database[MERCHANTS].find({"body.merchant.created_by": name}, {"body.merchant.merchant_id": 1})
-    return {found["body"]["merchant"]["merchant_id"] for found in await cursor.to_list(None)}
+def own_merchants(principal: Principal) -> Filter:
+    """The filter of merchants that keeps to those whom the caller sees: of all of them what `Principal.sees_merchant` says of
+    one. A link sees none."""
+    if principal.role == "platform":
+        return {}
+    named: Filter = {"_id": {"$in": [merchant_key(merchant_id) for merchant_id in sorted(principal.merchants)]}}
+    if principal.role == "partner":
+        return {"$or": [named, {"body.merchant.created_by": principal.created_as}]}
+    return named
 
 
 def before(field: str, place: Place) -> Filter:

@@ -232,11 +232,23 @@ async def _page(
         protection=writer.protection(order) if "protection" in order else None,
         contact=(merchant or {}).get("body", {}).get("merchant", {}).get("service_contact"),
         cases=cases,
-        report=writer.report(body, order, merchant) if acting and _may_report(principal) else None,
+        report=await _report(gateway, writer, body, merchant) if acting and _may_report(principal) else None,
         expired=not acting,
         done=w[said] if said in ("done", "on_its_way") and wrong is None else "",
         wrong=None if wrong is None else words_of_error(wrong),
     )
+
+
+async def _report(gateway: Gateway, writer: "_Writer", body: Body, merchant: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The form of BP-07 and OI-01, of the programme as it is in force for the merchant; None where nothing can be reported."""
+    if merchant is None:
+        return None
+    shop: Mapping[str, Any] = merchant["body"]["merchant"]
+    try:
+        programme = await gateway.in_force(body["order"]["programme"], shop)
+    except KeyError:
+        return None
+    return writer.report(body, programme, insolvent=bool(shop.get("insolvent_at")))
 
 
 def _may_report(principal: Principal) -> bool:
@@ -334,13 +346,9 @@ class _Writer:
             "files": evidence,
         }
 
-    def report(self, body: Body, order: Mapping[str, Any], merchant: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """The form of BP-07 and OI-01: what can be reported now; None where nothing can."""
-        programme = self._programme(order)
-        if programme is None:
-            return None
+    def report(self, body: Body, programme: Programme, *, insolvent: bool) -> dict[str, Any] | None:
+        """What can be reported now by a programme; None where nothing can."""
         standing = Standing.model_validate(body["standing"])
-        insolvent = bool((merchant or {}).get("body", {}).get("merchant", {}).get("insolvent_at"))
         offered = [
             code
             for code, reason in programme.reasons.items()
@@ -359,12 +367,6 @@ class _Writer:
             ],
             "nonce": str(uuid.uuid4()),
         }
-
-    def _programme(self, order: Mapping[str, Any]) -> Programme | None:
-        try:
-            return self._reader.programmes.in_force(order["programme"], self._reader.now)
-        except KeyError:
-            return None
 
 
 routes = (open_link, open_evidence, report_by_page, act_by_page, write_by_page)

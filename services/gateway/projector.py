@@ -7,7 +7,7 @@ from typing import Any
 from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append
 from contracts.base import Message, format_moment
-from contracts.cases import CaseEvent, CaseMoved, CaseOpened, MessageDraft, MessagePosted, NoticeRecorded
+from contracts.cases import CaseEvent, CaseMoved, CaseOpened, MessageDraft, MessagePosted, NoticeRecorded, Rollout
 from contracts.envelope import Envelope
 from contracts.issue_rate import IssueRateChanged
 from contracts.matrix import BackTestDone, BackTestPart, DecisionRule, DecisionRuleChanged
@@ -200,6 +200,21 @@ def _with_rollout(state: Body, message: RolloutMade | MerchantOptedIn | RolloutA
             chosen = message.model_dump(mode="json", include={"since", "at"})
             opt_ins = {**opt_ins, rollout_id: {**opt_ins.get(rollout_id, {}), message.merchant_id: chosen}}
     return {"rollouts": rollouts, "opt_ins": opt_ins}
+
+
+def rollouts_of(body: Body) -> tuple[Rollout, ...]:
+    """All roll-outs of the platform's table, in the order in which they were made."""
+    return tuple(
+        Rollout.model_validate(
+            {
+                **rollout,
+                "merchants": rollout["merchants"] or (),
+                "locales": rollout["locales"] or (),
+                "opted_in": {merchant_id: each["since"] for merchant_id, each in body["opt_ins"].get(rollout_id, {}).items()},
+            }
+        )
+        for rollout_id, rollout in body["rollouts"].items()
+    )
 
 
 def _tried(message: Message, forget_at: datetime) -> list[Append]:

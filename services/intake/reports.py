@@ -230,15 +230,14 @@ def _programme(
     programmes: Programmes,
     context: Context,
 ) -> Programme | FieldError:
-    """What the merchant offered when the order was registered, or offers now, in the version in force for it (BP-24). A form
-    offers its own (RD-11)."""
+    """What the merchant offered when the order was registered, or offers now, in the version in force for the merchant as it
+    is now (BP-24). A form offers its own (RD-11)."""
     offered = dict.fromkeys((*file.programmes, *(merchant.programmes if merchant is not None else ())))
     if name not in offered and command.form_id is None:
         return wrong("/programme", f"The order's merchant does not offer {name}; use {', '.join(offered)}.")
     try:
-        return programmes.in_force(
-            name, inbound.envelope.time, context.rollouts, file.order.merchant_id, file.order.merchant_locale
-        )
+        locale = file.order.merchant_locale if merchant is None else merchant.locale
+        return programmes.in_force(name, inbound.envelope.time, context.rollouts, file.order.merchant_id, locale)
     except KeyError:
         return wrong("/programme", f"{name} is not in force yet; use another programme.")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.base import format_moment
-from tests.e2e.world import Json, Shop, World, days, moment
+from tests.e2e.world import Json, Party, Shop, World, days, moment
 
 ROLLOUTS = "/v1/rollouts"
 
@@ -62,6 +62,9 @@ def test_a_version_rolls_out_on_a_date_and_cases_opened_before_keep_theirs(world
     still_open = sum(world.platform.case(case["case_id"])["state"] != "resolved" for case in (before, last, first))
     assert (impact["open_cases"], impact["unaffected"]) == (still_open, still_open - 1)
     assert elsewhere["programme"]["version"] == 2
+    same = roll_out(world, other, at=world.now() + days(1), version=2)
+    impact = world.platform.get(f"{ROLLOUTS}/{same['rollout_id']}/impact")
+    assert (impact["open_cases"], impact["unaffected"]) == (2, 2), "they run on it already, and not because of it"
 
     world.advance("P6D")
     assert world.platform.case(last["case_id"])["state"] == "under_review", "five days by the old policy"
@@ -139,12 +142,19 @@ def test_a_merchant_may_opt_in_early(world: World) -> None:
 @pytest.mark.rule("BP-24")
 def test_a_roll_out_may_be_for_a_language(world: World) -> None:
     romanian, moldovan, german = world.shop(locale="ro"), world.shop(locale="ro-MD"), world.shop()
+    before = [world.order(shop) for shop in (romanian, german)]
+    for shop, locale in ((romanian, "de"), (german, "ro")):  # which language it is in counts when the case opens
+        profile = {**shop.profile, "locale": locale}
+        world.platform.request("PUT", f"/v1/merchants/{shop.merchant_id}", json=profile).ok()
+    romanian, german = german, romanian
     rollout = roll_out(world, at=world.now() + days(1), locales=["ro"])
     impact = world.platform.get(f"{ROLLOUTS}/{rollout['rollout_id']}/impact")
     assert impact["merchants"] == 2
     world.advance("P1D")
     assert [version_of(world, opened(world, shop))[0] for shop in (romanian, moldovan, german)] == [1, 1, 2]
     assert [len(told(world, shop)) for shop in (romanian, moldovan, german)] == [1, 1, 0]
+    cases = [world.buyer(order).report(order, "no_refund") for order in before]
+    assert [version_of(world, case)[0] for case in cases] == [2, 1], "the orders are older than the merchants' languages"
 
 
 @pytest.mark.rule("BP-24")
@@ -172,6 +182,19 @@ def test_who_sees_and_makes_roll_outs(world: World) -> None:
     order = world.order(shop)
     buyer = world.buyer(order)
     buyer.request("GET", ROLLOUTS).problem(403)
+    buyer.request("GET", href).problem(404)
+    buyer.request("GET", f"/v1/merchants/{shop.merchant_id}/issue-rate").problem(404)
+    given = world.platform.post("/v1/keys", {"name": "given", "role": "partner", "merchants": [shop.merchant_id]}).ok()
+    partner = Party(world.base_url, given["key"], "given")
+    assert partner.get(href)["effective_at"] == seen["effective_at"]
+    assert [each["rollout_id"] for each in partner.get(ROLLOUTS)["items"]] == [rollout["rollout_id"]]
+    assert [each["merchant_id"] for each in partner.get("/v1/merchants")["items"]] == [shop.merchant_id]
+    assert [each["order_id"] for each in partner.get("/v1/orders")["items"]] == [order["order_id"]]
+    assert [each["order_id"] for each in partner.get("/v1/payouts")["items"]] == [order["order_id"]]
+    for name in ("issue-rate", "usage", "forms", "consultants", "opt-ins"):
+        month = {"month": "2019-08"} if name == "usage" else {}
+        partner.get(f"/v1/merchants/{shop.merchant_id}/{name}", **month)
+        partner.request("GET", f"/v1/merchants/{other.merchant_id}/{name}", params=month).problem(404)
     buyer.post(f"/v1/merchants/{shop.merchant_id}/opt-ins", {"rollout_id": rollout["rollout_id"]}).problem(404)
     for party in (shop.staff, world.partner):
         party.post(ROLLOUTS, {}).problem(403)

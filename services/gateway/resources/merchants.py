@@ -15,7 +15,7 @@ from services.gateway.answers import Answer, answer, listed, response_of, with_v
 from services.gateway.context import Caller, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
-from services.gateway.lists import Filter
+from services.gateway.lists import own_merchants
 from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.representations import merchant_shown
 from services.gateway.requests import MERCHANT_ID, AnyRequest, json_body, parsed, preference
@@ -56,11 +56,9 @@ async def list_merchants(request: AnyRequest, gateway: TheGateway, principal: Ca
     given = query(request)
     limit = whole_number("limit", given.get("limit"), 50, 1, 200)
     place = place_of(given.get("cursor"), str)
-    wanted: Filter = {} if place is None else {"_id": {"$gt": place[0]}}
-    if principal.role != "platform":
-        named = {"_id": {"$in": [merchant_key(merchant_id) for merchant_id in sorted(principal.merchants)]}}
-        created = {"body.merchant.created_by": principal.created_as}
-        wanted["$or"] = [named, created] if principal.role == "partner" else [named]
+    wanted = own_merchants(principal)
+    if place is not None:
+        wanted = {"$and": [wanted, {"_id": {"$gt": place[0]}}]}
     cursor_ = gateway.database[MERCHANTS].find(wanted, {"body.merchant": 1}).sort([("_id", 1)]).limit(limit + 1)
     found = await cursor_.to_list(None)
     more = cursor([found[limit - 1]["_id"]]) if len(found) > limit else None

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from contracts.base import parse_moment
 from contracts.cases import CaseState, Rollout
 from contracts.ids import made_id
 from contracts.problems import Problem
@@ -17,6 +18,7 @@ from services.gateway.answers import Answer, answer, listed, response_of
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
+from services.gateway.lists import own_merchants
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest, json_body, parsed, preference
@@ -67,15 +69,7 @@ async def _merchants(gateway: Gateway, wanted: dict[str, Any]) -> list[Merchant]
 
 async def _own(gateway: Gateway, principal: Principal) -> list[Merchant] | None:
     """The caller's merchants; None for the platform, which sees every roll-out."""
-    match principal.role:
-        case "platform":
-            return None
-        case "partner":
-            return await _merchants(gateway, {"body.merchant.created_by": principal.name})
-        case "merchant" if principal.capability is None:
-            return await _merchants(gateway, {"body.merchant.merchant_id": {"$in": sorted(principal.merchants)}})
-        case _:
-            return []
+    return None if principal.role == "platform" else await _merchants(gateway, own_merchants(principal))
 
 
 def _sees(own: list[Merchant] | None, rollout: Mapping[str, Any]) -> bool:
@@ -147,7 +141,6 @@ async def list_rollouts(request: AnyRequest, gateway: TheGateway, principal: Cal
 )
 async def get_rollout(gateway: TheGateway, principal: Caller, rollout_id: FromPath[str]) -> Response[bytes]:
     """Roll-outs do not change; another one takes their place."""
-    principal.require("platform", "partner", "merchant")
     return response_of(answer(200, await _one(gateway, principal, rollout_id)))
 
 
@@ -159,15 +152,16 @@ async def get_rollout(gateway: TheGateway, principal: Caller, rollout_id: FromPa
     opt=documented(
         answers={
             200: "{open_cases, unaffected, merchants, by_merchant}: open cases of the programme at the merchants that it is "
-            "meant for, those of them that keep another version, the number of these merchants, and the same for each of the "
-            f"{_MOST_NAMED} with the most open cases."
+            "meant for, those of them that do not run on this version because of it, the number of these merchants, and the "
+            f"same for each of the {_MOST_NAMED} with the most open cases."
         }
     ),
 )
 async def rollout_impact(gateway: TheGateway, principal: Caller, rollout_id: FromPath[str]) -> Response[bytes]:
-    """A case keeps the version with which it was opened: before the date every open case is unaffected."""
+    """A case keeps the version with which it was opened: what was opened before the roll-out began for its merchant is
+    unaffected, whichever version that is; before the date that is every open case."""
     principal.require("platform")
-    rollouts, _ = await _kept(gateway)
+    rollouts, opt_ins = await _kept(gateway)
     rollout = rollouts.get(rollout_id)
     if rollout is None:
         raise ProblemError(Problem.not_found("roll-out"))
@@ -176,7 +170,7 @@ async def rollout_impact(gateway: TheGateway, principal: Caller, rollout_id: Fro
         for merchant in await _merchants(gateway, _who(rollout))
         if _concerns(rollout, merchant)
     }
-    await _count(gateway, rollout, meant)
+    await _count(gateway, rollout, opt_ins.get(rollout_id, {}), meant)
     counted = sorted(meant.values(), key=lambda each: (-each["open_cases"], each["merchant_id"]))
     shown = {
         "open_cases": sum(each["open_cases"] for each in counted),
@@ -193,20 +187,30 @@ def _who(rollout: Mapping[str, Any]) -> dict[str, Any]:
     return {"body.merchant.merchant_id": {"$in": named}} if named else {"body.merchant.programmes": rollout["programme"]}
 
 
-async def _count(gateway: Gateway, rollout: Mapping[str, Any], meant: Mapping[str, dict[str, Any]]) -> None:
-    """Count the open cases of the programme at these merchants, from what lists are made of."""
+async def _count(
+    gateway: Gateway,
+    rollout: Mapping[str, Any],
+    opted_in: Mapping[str, Mapping[str, str]],
+    meant: Mapping[str, dict[str, Any]],
+) -> None:
+    """Count the open cases of the programme at these merchants."""
+    effective_at = parse_moment(rollout["effective_at"])
+    since = dict.fromkeys(meant, effective_at)
+    since |= {merchant_id: min(effective_at, parse_moment(each["since"])) for merchant_id, each in opted_in.items()}
     wanted: dict[str, Any] = {"body.states": {"$in": _OPEN}, "body.reported_at": {"$exists": True}}
     if rollout["merchants"]:
         wanted["body.order.merchant_id"] = {"$in": sorted(meant)}
-    fields = {"body.order.merchant_id": 1, "body.cases": 1}
-    async for document in gateway.database[ORDERS].find(wanted, fields, batch_size=2_000):
-        counts = meant.get(document["body"]["order"]["merchant_id"])
-        if counts is None:
+    fields = {"body.order.merchant_id": 1, "body.file.cases": 1}
+    async for document in gateway.database[ORDERS].find(wanted, fields, batch_size=1_000):
+        merchant_id = document["body"]["order"]["merchant_id"]
+        if merchant_id not in meant:
             continue
-        for case in document["body"]["cases"]:
-            if case["programme"] == rollout["programme"] and case["state"] not in CLOSED:
-                counts["open_cases"] += 1
-                counts["unaffected"] += case["version"] != rollout["version"]
+        for case in document["body"]["file"]["cases"].values():
+            policy = case["policy"]
+            if policy["programme"] == rollout["programme"] and case["state"] not in CLOSED:
+                by_it = policy["version"] == rollout["version"] and parse_moment(case["opened_at"]) >= since[merchant_id]
+                meant[merchant_id]["open_cases"] += 1
+                meant[merchant_id]["unaffected"] += not by_it
 
 
 @post(
