@@ -23,6 +23,7 @@ __all__ = [
     "DeadlineEnded",
     "DeadlineExtended",
     "DeadlineReached",
+    "Executor",
     "ExtendDeadline",
     "Extension",
     "FactAttached",
@@ -101,6 +102,10 @@ class Rollout(Model):
     """Merchants that chose to have it earlier, and from when."""
 
 
+Executor = Literal["platform", "merchant", "provider"]
+"""Who moves the money of a ledger entry."""
+
+
 class LedgerEntry(Model):
     """One entry of the order's refund ledger (NX-06); `entry_id` is made from its cause, so a repeat is the same entry.
 
@@ -114,7 +119,7 @@ class LedgerEntry(Model):
     case_id: str | None = None
     decision_id: str | None = None
     fact_id: str | None = None
-    executor: Literal["platform", "merchant", "provider"]
+    executor: Executor
     confirmed_by: Literal["buyer", "fact", "provider", "presumed"] | None = None
     reference: str | None = None
     """The payment provider's own name of the payment."""

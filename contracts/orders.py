@@ -118,8 +118,8 @@ class OrderLine(Model):
 
 
 FactKind = Literal["shipped", "delivered", "returned", "refunded", "paid_out", "netted", "cancelled"]
-"""`paid_out`: the merchant was paid for the order. `netted`: a later payout of the merchant was less by what was refunded of
-this one (OI-08)."""
+"""`paid_out`: the merchant was paid for the order, in all or, where it has an amount, that much of it; fees that were kept back
+count as paid. `netted`: a later payout of the merchant was less by what was refunded of this one (OI-08)."""
 
 
 class FactContent(Model):
@@ -135,7 +135,7 @@ class FactContent(Model):
 
 
 class Fact(FactContent):
-    """A recorded fact. `flags`: over_refund, paid_out_while_held."""
+    """A recorded fact. `flags`: over_refund, over_payout (more was paid out than was payable), paid_out_while_held."""
 
     fact_id: str
     source: Actor

@@ -11,6 +11,7 @@ from contracts.cases import (
     Answer,
     CaseState,
     Deadline,
+    Executor,
     LedgerEntry,
     Outcome,
     PolicyRef,
@@ -37,6 +38,7 @@ __all__ = [
     "is_whole",
     "ledger_of",
     "open_reservations",
+    "payer_of",
     "promises_of",
     "unproved",
     "variant_of",
@@ -137,6 +139,12 @@ def executions(ledger: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:
 def executed_amount(ledger: Iterable[LedgerEntry]) -> Decimal:
     """The sum that has flowed back."""
     return sum((entry.amount.amount for entry in executions(ledger)), Decimal(0))
+
+
+def payer_of(order: Order, executor: Executor) -> Executor:
+    """Who pays of this order what a programme has `executor` pay. An order that is known from its buyer's report alone never
+    brought the platform any money, and its amount is what somebody wrote: whatever is refunded of it, the merchant refunds."""
+    return "merchant" if executor == "platform" and order.origin == "reported" else executor
 
 
 def promises_of(file: CaseFile, case_id: str) -> tuple[LedgerEntry, ...]:

@@ -56,12 +56,14 @@ from engine.casefile import (
     executed_amount,
     executions,
     open_reservations,
+    payer_of,
     promises_of,
     unproved,
 )
 from engine.fairness import given_back, known_by, lost_by, lost_in, told_by
 from engine.forms import Filled, fill, text_error
 from engine.guards import Situation, fits, open_rows, row_for
+from engine.payouts import flagged
 from engine.programmes import Programme, Programmes, Transition
 
 __all__ = ["Command", "Refusal", "allowed_names", "at_time", "consequence_of", "decide", "evolve", "moved"]
@@ -431,8 +433,7 @@ def _attach(file: CaseFile, command: FactRecorded, at: datetime, programmes: Pro
     if any(known.fact_id == fact.fact_id for known in file.facts):
         return []
     entries = entries_of_fact(file.order, file.ledger, fact, file.facts)
-    if any(entry.flags for entry in entries):
-        fact = fact.model_copy(update={"flags": tuple(sorted({*fact.flags, "over_refund"}))})
+    fact = flagged(file.order, file.facts, file.ledger, fact)
     events: list[CaseEvent] = []
     for case_id in file.cases:
         case = file.cases[case_id]
@@ -682,7 +683,7 @@ def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str
         if amount.amount:
             decided = effects.reserve.executor == "platform" or row.outcome is not None
             decision_id = child_id("dec", order.order_id, cause) if decided else None
-            promised = [write("reserved", amount, effects.reserve.executor, decision_id)]
+            promised = [write("reserved", amount, payer_of(order, effects.reserve.executor), decision_id)]
     if effects.execute:
         for entry in promised:
             settled = {"settles": entry.entry_id, "confirmed_by": effects.execute}

@@ -12,6 +12,7 @@ from contracts.cases import StatusLabel
 from contracts.evidence import Evidence
 from contracts.money import Money, digits_of
 from contracts.problems import FieldError
+from engine.casefile import payer_of
 from engine.guards import Situation, smallest
 from engine.programmes import Action, FormField, Transition, in_language
 
@@ -205,7 +206,8 @@ _READERS: Mapping[str, Callable[..., Any]] = {
 
 def schema(action: Action, rows: Sequence[Transition], now: Situation, locale: str) -> dict[str, Any]:
     """The JSON Schema (2020-12) of an action's fields as they may be filled now. Bounds that JSON Schema has no word for
-    (of decimal strings and durations) stand in `x-minimum` and `x-maximum`, texts of choices in `x-labels`."""
+    (of decimal strings and durations) stand in `x-minimum` and `x-maximum`, texts of choices in `x-labels`, who pays a refund
+    in `x-executor`."""
     required = [name for name, field in action.fields.items() if field.required]
     properties: dict[str, Any] = {}
     conditions: list[dict[str, Any]] = []
@@ -268,6 +270,7 @@ def _amount_schema(name: str, field: FormField, rows: Sequence[Transition], now:
     if not asking:
         return {"not": {}}
     least, most = _widest(asking, available)
+    payers = {payer_of(now.file.order, row.effects.reserve.executor) for row in asking if row.effects.reserve is not None}
     return {
         "type": "object",
         "properties": {
@@ -279,6 +282,7 @@ def _amount_schema(name: str, field: FormField, rows: Sequence[Transition], now:
         "default": available.model_dump(mode="json"),
         "x-minimum": least.model_dump(mode="json"),
         "x-maximum": most.model_dump(mode="json"),
+        **({"x-executor": payers.pop()} if len(payers) == 1 else {}),
     }
 
 

@@ -136,7 +136,8 @@ def page(versions: tuple[Programme, ...]) -> str:
     parts = [
         f"# {newest.label['en']}",
         f"Made from the files of `{newest.programme}` by `python -m engine.machine`; a test compares them. Who waits for whom, "
-        "what silence means and what moves money is all in this table.",
+        "what silence means and what moves money is all in this table. Of an order that nobody has registered, the merchant "
+        "pays what the table has the platform pay.",
         f"```mermaid\n{mermaid(newest)}```",
         "## Deadlines",
         _deadline_table(versions),

@@ -1,7 +1,7 @@
 """What a merchant is paid for an order: payable, held while a case is open, paid, or netted after a later refund (OI-08)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -9,21 +9,18 @@ from contracts.base import Model, Moment
 from contracts.cases import LedgerEntry
 from contracts.money import Money
 from contracts.orders import Fact, Order
-from engine.casefile import open_reservations
+from engine.casefile import entries_of_fact, executions, open_reservations
 
-__all__ = ["Netted", "PayoutItem", "PayoutState", "Settled", "payout_of"]
+__all__ = ["Netted", "PayoutItem", "PayoutState", "Settled", "flagged", "payout_of"]
 
 PayoutState = Literal["payable", "held", "paid", "netted"]
 
 _NOTHING = Decimal(0)
-_EVER = datetime.max.replace(tzinfo=UTC)
-_REFUND, _TAKEN, _PAID = range(3)
-"""What moves an account, in the order in which it counts at one moment."""
 
 
 class Netted(Model):
-    """A refund, or what is left of one, that is to be taken from the merchant's next payout, because the order's own had gone
-    out before it."""
+    """A refund, or what is left of one, that is to be taken from the merchant's next payout, because the order's own was not
+    less by it. Without `case_id`: what the merchant has beyond the order's amount."""
 
     case_id: str | None = None
     amount: Money
@@ -38,9 +35,9 @@ class Settled(Model):
 
 
 class PayoutItem(Model):
-    """How an order's payout stands. `amount`: of `payable` and `held` what the merchant gets for the order, less what the
-    platform or the provider refunded or promised; of `paid` and `netted` what was paid out. `netted` has yet to be taken from
-    it, `settled` was taken by payouts before; what they took of a refund that turned out not to have flowed is payable."""
+    """How the account of an order stands. `amount`: of `payable` and `held` what the merchant still gets for the order; of
+    `paid` and `netted` all that was ever paid out for it. `netted` has yet to be taken from the merchant, `settled` was taken
+    by payouts before."""
 
     order_id: str
     state: PayoutState
@@ -50,89 +47,100 @@ class PayoutItem(Model):
 
 
 def payout_of(order: Order, facts: Iterable[Fact], ledger: tuple[LedgerEntry, ...], *, held: bool) -> PayoutItem:
-    """The payout of an order. What the merchant refunded itself does not lessen it: that was its own money. Of a refund at the
-    very moment of the payout, the amount that was paid out tells which came first; else the payout did. What was paid out is
-    lessened no more: from then on there is an account of what the merchant owes."""
-    told = [fact for fact in facts if fact.amount is None or fact.amount.currency == order.amount.currency]
-    paid_out = [fact for fact in told if fact.kind == "paid_out"]
-    taken = [(fact, fact.amount) for fact in told if fact.kind == "netted" and fact.amount is not None]
-    refunds = [entry for entry in ledger if entry.kind == "executed" and entry.executor != "merchant"]
-    undone = {entry.settles: entry.at for entry in ledger if entry.kind == "released" and entry.settles is not None}
-    waiting: PayoutState = "held" if held else "payable"
+    """How the account of an order stands. The merchant should have the order's amount less what platform and provider refunded
+    of it; it has what was paid out less what later payouts were less by. Only sums count, so it does not matter in which order
+    they were told. What the platform or the provider has promised is not paid out, and is not taken back before it flows.
 
-    def item(state: PayoutState, amount: Decimal, netted: Iterable[Netted] = ()) -> PayoutItem:
-        return PayoutItem(
-            order_id=order.order_id,
-            state=state,
-            amount=_money(order, amount),
-            netted=tuple(netted),
-            settled=tuple(Settled(at=fact.at, amount=amount, payout=fact.external_id) for fact, amount in taken),
-        )
-
-    if not paid_out:
-        promised = [entry for entry in open_reservations(ledger) if entry.executor != "merchant"]
-        standing = [entry for entry in refunds if entry.entry_id not in undone]
-        return item(waiting, _rest(order, [*standing, *promised]) + sum((amount.amount for _, amount in taken), _NOTHING))
-    begun = min((fact.at for fact, _ in taken), default=None)
-    parts = [fact for fact in paid_out if begun is None or fact.at <= begun] or paid_out
-    lessened = _lessened(order, parts, refunds, undone)
-    later = [entry for entry in refunds if entry not in lessened]
-    owed, given = _account(
-        [
-            *((entry.at, _REFUND, entry.amount.amount) for entry in later),
-            *((undone[entry.entry_id], _REFUND, -entry.amount.amount) for entry in refunds if entry.entry_id in undone),
-            *((fact.at, _TAKEN, -amount.amount) for fact, amount in taken),
-            *((fact.at, _PAID, None if fact.amount is None else fact.amount.amount) for fact in paid_out),
-        ]
+    What the merchant refunded itself lessens nothing: that was its own money."""
+    facts = _in_its_currency(order, facts)
+    taken = [(fact, fact.amount) for fact in facts if fact.kind == "netted" and fact.amount is not None]
+    paid_out = _paid_out(order, facts, ledger)
+    owed = _has(facts, paid_out) - _should_have(order, ledger)
+    if owed > 0:
+        state, amount = "netted", sum(paid_out.values(), _NOTHING)
+    elif (payable := -owed - _promised(ledger)) > 0 or not paid_out:
+        state, amount = "held" if held else "payable", max(payable, _NOTHING)
+    else:
+        state, amount = "paid", sum(paid_out.values(), _NOTHING)
+    return PayoutItem(
+        order_id=order.order_id,
+        state=state,
+        amount=_money(order, amount),
+        netted=tuple(_netted(order, ledger, owed)),
+        settled=tuple(Settled(at=fact.at, amount=amount, payout=fact.external_id) for fact, amount in taken),
     )
-    if owed < 0:
-        return item(waiting, -owed)
-    standing = [entry for entry in later if entry.entry_id not in undone]
-    return item("netted" if owed else "paid", _rest(order, lessened) if given is None else given, _left(order, standing, owed))
 
 
-def _lessened(
-    order: Order, paid_out: Sequence[Fact], refunds: Sequence[LedgerEntry], undone: Mapping[str, datetime]
-) -> list[LedgerEntry]:
-    """The refunds that stood when the order was paid out, in however many parts: it was less by them."""
-    at = max(fact.at for fact in paid_out)
-    amounts = [fact.amount.amount for fact in paid_out if fact.amount is not None]
-    stood = [entry for entry in refunds if entry.at <= at and undone.get(entry.entry_id, _EVER) > at]
-    if amounts and sum(amounts) <= _rest(order, stood):
-        return stood
-    return [entry for entry in stood if entry.at < at]
+def flagged(order: Order, before: tuple[Fact, ...], ledger: tuple[LedgerEntry, ...], fact: Fact) -> Fact:
+    """A fact with what is odd about its money, given the facts before it and the ledger as it was: more refunded than was paid
+    (`over_refund`), more paid out than was payable (`over_payout`). It is reckoned with all the same."""
+    flags = [flag for entry in entries_of_fact(order, ledger, fact, before) for flag in entry.flags]
+    if fact.kind == "paid_out" and fact.amount is not None:
+        before = _in_its_currency(order, before)
+        payable = _should_have(order, ledger) - _promised(ledger) - _has(before, _paid_out(order, before, ledger))
+        if fact.amount.amount > max(payable, _NOTHING):
+            flags.append("over_payout")
+    return fact.model_copy(update={"flags": tuple(dict.fromkeys((*fact.flags, *flags)))}) if flags else fact
 
 
-def _account(moves: Iterable[tuple[datetime, int, Decimal | None]]) -> tuple[Decimal, Decimal | None]:
-    """What the merchant owes in the end (below zero: what it is owed), and what it was paid for the order, where all of that is
-    known. What is paid while it is owed something makes that good first; an amount that is not known, all of it."""
-    owed, given = _NOTHING, Decimal(0)
-    known = True
-    for _, what, amount in sorted(moves, key=lambda move: move[:2]):
-        if what != _PAID:
-            owed += amount or _NOTHING
-            continue
-        missing = max(-owed, _NOTHING)
-        made_good = missing if amount is None else min(amount, missing)
-        owed += made_good
-        given += _NOTHING if amount is None else amount - made_good
-        known = known and amount is not None
-    return owed, given if known else None
+def _paid_out(order: Order, facts: tuple[Fact, ...], ledger: tuple[LedgerEntry, ...]) -> dict[str, Decimal]:
+    """What each fact `paid_out` comes to, by fact. One without an amount says that the merchant got what was payable at its
+    moment: by the payouts up to then and by what the ledger said before. So it pays nothing where nothing was payable."""
+    amounts = {fact.fact_id: fact.amount.amount for fact in facts if fact.kind == "paid_out" and fact.amount is not None}
+    unsaid = [fact for fact in facts if fact.kind == "paid_out" and fact.amount is None]
+    for fact in sorted(unsaid, key=lambda fact: (fact.at, fact.fact_id)):
+        told = [each for each in facts if each.at <= fact.at and (each.kind == "netted" or each.fact_id in amounts)]
+        stood = _before(fact.at, ledger)
+        due = _should_have(order, stood) - _promised(stood) - _has(told, amounts)
+        amounts[fact.fact_id] = max(due, _NOTHING)
+    return amounts
 
 
-def _left(order: Order, refunds: Iterable[LedgerEntry], owed: Decimal) -> Iterator[Netted]:
-    """What is still to be taken of refunds; the oldest were taken first."""
-    refunds = tuple(refunds)
-    taken = sum((entry.amount.amount for entry in refunds), _NOTHING) - owed
+def _before(at: datetime, ledger: tuple[LedgerEntry, ...]) -> tuple[LedgerEntry, ...]:
+    return tuple(entry for entry in ledger if entry.at < at)
+
+
+def _has(facts: Iterable[Fact], paid_out: dict[str, Decimal]) -> Decimal:
+    """What the merchant has got by these facts and kept; below zero where more was taken from it."""
+    has = _NOTHING
+    for fact in facts:
+        if fact.kind == "paid_out":
+            has += paid_out[fact.fact_id]
+        elif fact.kind == "netted" and fact.amount is not None:
+            has -= fact.amount.amount
+    return has
+
+
+def _refunds(ledger: tuple[LedgerEntry, ...]) -> list[LedgerEntry]:
+    """What platform and provider have refunded, oldest first."""
+    return sorted((entry for entry in executions(ledger) if entry.executor != "merchant"), key=lambda entry: entry.at)
+
+
+def _should_have(order: Order, ledger: tuple[LedgerEntry, ...]) -> Decimal:
+    """Below zero where more was refunded than was paid: a chargeback may claim more than the order's amount."""
+    return order.amount.amount - sum((entry.amount.amount for entry in _refunds(ledger)), _NOTHING)
+
+
+def _promised(ledger: tuple[LedgerEntry, ...]) -> Decimal:
+    """What platform and provider are to refund."""
+    return sum((entry.amount.amount for entry in open_reservations(ledger) if entry.executor != "merchant"), _NOTHING)
+
+
+def _netted(order: Order, ledger: tuple[LedgerEntry, ...], owed: Decimal) -> Iterator[Netted]:
+    """What the merchant owes, by the refunds that it comes from; the oldest were made good first."""
+    refunds = _refunds(ledger)
+    made_good = sum((entry.amount.amount for entry in refunds), _NOTHING) - max(owed, _NOTHING)
+    if made_good < 0:
+        yield Netted(amount=_money(order, -made_good))
     for entry in refunds:
-        covered = min(taken, entry.amount.amount)
-        taken -= covered
+        covered = min(max(made_good, _NOTHING), entry.amount.amount)
+        made_good -= covered
         if covered < entry.amount.amount:
             yield Netted(case_id=entry.case_id, amount=_money(order, entry.amount.amount - covered))
 
 
-def _rest(order: Order, entries: Iterable[LedgerEntry]) -> Decimal:
-    return max(order.amount.amount - sum((entry.amount.amount for entry in entries), _NOTHING), _NOTHING)
+def _in_its_currency(order: Order, facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    return tuple(fact for fact in facts if fact.amount is None or fact.amount.currency == order.amount.currency)
 
 
 def _money(order: Order, amount: Decimal) -> Money:

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from contracts.actors import Party, Role
 from contracts.base import Duration, Model, Moment
-from contracts.cases import CaseState, Outcome, Rollout, Variant
+from contracts.cases import CaseState, Executor, Outcome, Rollout, Variant
 from contracts.orders import FactKind
 from engine.calendar import WorkingDays
 from engine.casefile import CLOSED
@@ -209,10 +209,10 @@ class DeadlineTerms(Terms):
 
 class Reserve(Terms):
     """A promise that money will flow; it replaces what the case had promised before. What the platform is to pay is due at
-    once and stands until its payment provider has executed it."""
+    once and stands until its payment provider has executed it; of a reported order it pays nothing (`payer_of`)."""
 
     amount: Literal["refund_amount", "proposal"]
-    executor: Literal["platform", "merchant", "provider"]
+    executor: Executor
 
 
 class Flow(Terms):

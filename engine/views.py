@@ -8,7 +8,7 @@ from babel.numbers import format_currency
 
 from contracts.actors import Party, Role
 from contracts.base import Duration, Model, Moment
-from contracts.cases import CaseState, Deadline, Outcome, PolicyRef, StatusLabel, TakeAction, Variant
+from contracts.cases import CaseState, Deadline, Executor, Outcome, PolicyRef, StatusLabel, TakeAction, Variant
 from contracts.ids import child_id
 from contracts.money import Money
 from contracts.orders import OpenCase, Payout, Standing
@@ -93,12 +93,13 @@ class ChecklistItem(Model):
 
 class PreviewMoney(Model):
     """What the action itself would move, by kind, and what of the order would be refundable afterwards. What the platform is
-    to pay counts as executed: it flows without anybody's further doing."""
+    to pay counts as executed: it flows without anybody's further doing. `executor`: who pays what would be reserved."""
 
     reserved: Money
     executed: Money
     released: Money
     refundable: Money
+    executor: Executor | None = None
 
 
 class PreviewProtection(Model):
@@ -198,6 +199,7 @@ def preview(
             executed=sums.get("executed", zero) + due,
             released=sums.get("released", zero),
             refundable=balance(file.order.amount, file.ledger).refundable,
+            executor=next((entry.executor for entry in change.ledger if entry.kind == "reserved"), None) if change else None,
         ),
         messages=told_of(last),
         payout=Payout(held=True, reason="open_case") if file.open_cases else Payout(held=False),

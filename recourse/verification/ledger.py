@@ -7,10 +7,10 @@ from typing import Any
 __all__ = ["wrong_entries"]
 
 
-def wrong_entries(paid: Mapping[str, str], entries: Sequence[Mapping[str, Any]], promising: frozenset[str]) -> Iterator[str]:
+def wrong_entries(paid: Mapping[str, str], entries: Sequence[Mapping[str, Any]], running: frozenset[str]) -> Iterator[str]:
     """What is wrong with a ledger: an entry twice, a foreign currency, a settlement of nothing or of something settled, money
-    reserved for a case that promises none any more (the platform's own promises outlive their case: they are being paid), and
-    more than was paid (but for what flowed beyond it, which is flagged)."""
+    reserved for a case that is not `running` any more (but for what was decided, which stands until it has flowed), and more
+    than was paid (but for what flowed beyond it, which is flagged)."""
     seen: set[str] = set()
     reservations: dict[str, Mapping[str, Any]] = {}
     executions: dict[str, Decimal] = {}
@@ -46,7 +46,7 @@ def wrong_entries(paid: Mapping[str, str], entries: Sequence[Mapping[str, Any]],
                 flagged += amount
     standing = {entry_id: entry for entry_id, entry in reservations.items() if entry_id not in settled}
     for entry_id, entry in standing.items():
-        if entry.get("case_id") not in promising and entry.get("executor") != "platform":
+        if entry.get("case_id") not in running and entry.get("decision_id") is None:
             yield f"reserved {entry_id} is left of a case that has ended"
     reserved = sum((Decimal(entry["amount"]["amount"]) for entry in standing.values()), Decimal(0))
     limit = Decimal(paid["amount"])

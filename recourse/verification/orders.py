@@ -120,9 +120,7 @@ def _case_files(
     for case_id, case in cases.items():
         if case_id not in running and (case["deadlines"] or case.get("turn") or not case.get("outcome")):
             yield "ended_is_ended", f"{case_id} has ended with deadlines, a turn or no outcome"
-    # An accepted complaint ends with the merchant's promise, which stands until a fact says that it was kept.
-    promising = running | {case_id for case_id, case in cases.items() if case.get("outcome") == "accepted"}
-    for wrong in wrong_entries(own["order"]["amount"], file["ledger"], frozenset(promising)):
+    for wrong in wrong_entries(own["order"]["amount"], file["ledger"], frozenset(running)):
         yield "ledger_sums", wrong
     if kept is not None:
         shown = read.get("file") or {}

@@ -1,10 +1,11 @@
 """Orders: registered once, with facts, a check-in and the standing that follows from their cases."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis.handler import Emission, Inbound, Step
 from contracts.actors import Actor
+from contracts.base import format_moment
 from contracts.cases import CaseEvent, Change
 from contracts.ids import child_id, order_id_of, reported_order_id
 from contracts.money import Money
@@ -27,7 +28,8 @@ from contracts.orders import (
 )
 from contracts.problems import FieldError, Problem
 from contracts.topics import INTAKE_EVENTS
-from engine.casefile import CLOSED, entries_of_fact, ledger_of
+from engine.casefile import CLOSED, ledger_of
+from engine.payouts import flagged
 from engine.programmes import Programme, Programmes
 from engine.protection import eligibility, standing_with
 from services.intake.answers import may_see, order_full, refused, repeated, settled, wrong
@@ -37,6 +39,8 @@ __all__ = ["ask_check_in", "follow_case", "record_fact", "register_order", "regi
 
 MOST_FACTS = 200
 """Facts of one order: parcels and part refunds by the dozen fit, a feed that never ends does not."""
+_CLOCKS_DIFFER_BY = timedelta(days=1)
+"""So far ahead of ours a source's clock may be, or its idea of its time zone."""
 _NOT_HELD = Payout(held=False)
 _CONTENT = tuple(name for name in OrderContent.model_fields if name != "programme")
 _FACT_CONTENT = tuple(FactContent.model_fields)
@@ -72,7 +76,7 @@ def register_order(
     if envelope.key != _identity(command):
         raise LookupError(f"{envelope.key} is not the id of order {content.order_number} of {content.merchant_id}")
     programme = _programme(content, merchant, programmes, offered=command.reported)
-    errors = list(_misfits(command))
+    errors = list(_misfits(command, envelope.time))
     if isinstance(programme, FieldError):
         return Step(file, (refused(envelope, Problem.invalid_input(programme, *errors)),))
     if errors:
@@ -123,8 +127,8 @@ def registered(file: OrderFile, command_id: str, at: datetime) -> tuple[Emission
 def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -> Step[State]:
     """Keep a fact with its source and time (CP-06). The same kind and external id again is the same fact.
 
-    404 for an order that is not there or not the caller's, 403 for a buyer, and for a merchant that says what was netted from
-    its own payout, 422 for money that flowed without an amount or in another currency."""
+    404 for an order that is not there or not the caller's, 403 for a buyer, and for a merchant that says what it was paid or
+    what that was less by, 422 for a moment to come, and for money that flowed without an amount or in another currency."""
     envelope = inbound.envelope
     if file is None or not may_see(command.actor, file.partner, command.given):
         return Step(file, (refused(envelope, Problem.not_found("order")),))
@@ -132,12 +136,13 @@ def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -
         return Step(file, (refused(envelope, Problem.forbidden("Facts come from the partner, merchant or platform.")),))
     order = file.order
     content = command.content
-    if content.kind == "netted" and command.actor.role == "merchant":
-        return Step(file, (refused(envelope, Problem.forbidden("What a payout was less by is told by who pays it out.")),))
+    if content.kind in ("paid_out", "netted") and command.actor.role == "merchant":
+        by_payer = "What a merchant was paid, and what that was less by, is told by who pays it out."
+        return Step(file, (refused(envelope, Problem.forbidden(by_payer)),))
     fact = _fact(order, file.facts, file.standing.payout.held, content, command.actor, envelope.time, (envelope.id,))
     if any(known.fact_id == fact.fact_id or _same_source(known, content) for known in file.facts):
         return Step(file, (repeated(envelope, file.href),))
-    if errors := list(_fact_misfits(content, order.amount, "")):
+    if errors := list(_fact_misfits(content, order.amount, envelope.time, "")):
         return Step(file, (refused(envelope, Problem.invalid_input(*errors)),))
     if len(file.facts) >= MOST_FACTS:
         return Step(file, (refused(envelope, order_full(f"An order keeps {MOST_FACTS} facts.")),))
@@ -223,8 +228,8 @@ def _offered(merchant: Merchant, programme: Programme) -> tuple[str, ...]:
     return merchant.programmes if name in merchant.programmes else (*merchant.programmes, name)
 
 
-def _misfits(command: RegisterOrder) -> Iterator[FieldError]:
-    """Where money and lines contradict the order."""
+def _misfits(command: RegisterOrder, now: datetime) -> Iterator[FieldError]:
+    """Where money, lines and facts contradict the order."""
     content = command.content
     paid = content.amount
     if paid.amount < 0:
@@ -240,10 +245,12 @@ def _misfits(command: RegisterOrder) -> Iterator[FieldError]:
                 yield wrong(f"/lines/{index}/line_id", f"{line.line_id} is another line's id; give each line its own.")
             line_ids.add(line.line_id)
     for index, fact in enumerate(command.facts):
-        yield from _fact_misfits(fact, paid, f"/facts/{index}")
+        yield from _fact_misfits(fact, paid, now, f"/facts/{index}")
 
 
-def _fact_misfits(fact: FactContent, paid: Money, place: str) -> Iterator[FieldError]:
+def _fact_misfits(fact: FactContent, paid: Money, now: datetime, place: str) -> Iterator[FieldError]:
+    if fact.at > now + _CLOCKS_DIFFER_BY:
+        yield wrong(f"{place}/at", f"A fact has happened: it is {format_moment(now)} here; give the moment when it did.")
     if fact.amount is None:
         if fact.kind == "refunded":
             yield wrong(f"{place}/amount", "A refund needs the amount that was refunded.")
@@ -258,7 +265,8 @@ def _fact_misfits(fact: FactContent, paid: Money, place: str) -> Iterator[FieldE
 def _fact(
     order: Order, known: Sequence[Fact], held: bool, content: FactContent, source: Actor, at: datetime, cause: tuple[str, ...]
 ) -> Fact:
-    """The fact as it is kept, flagged where it is odd: paid out while a case held the payout, or more refunded than paid."""
+    """The fact as it is kept, flagged where it is odd: paid out while a case held the payout, more refunded than paid, or more
+    paid out than was payable, as far as facts alone tell: cases knows of refunds as well and flags what they show."""
     if content.external_id is not None:
         cause = (content.kind, content.external_id)
     fact = Fact.model_validate(
@@ -270,11 +278,9 @@ def _fact(
             "flags": ("paid_out_while_held",) if content.kind == "paid_out" and held else (),
         }
     )
-    if content.kind == "refunded":
-        ledger = ledger_of(order, tuple(known))
-        flags = dict.fromkeys(flag for entry in entries_of_fact(order, ledger, fact, tuple(known)) for flag in entry.flags)
-        return fact.model_copy(update={"flags": (*fact.flags, *flags)})
-    return fact
+    if fact.kind not in ("refunded", "paid_out"):
+        return fact
+    return flagged(order, tuple(known), ledger_of(order, tuple(known)), fact)
 
 
 def _same_source(known: Fact, content: FactContent) -> bool:

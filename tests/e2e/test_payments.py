@@ -196,6 +196,21 @@ def test_payouts_are_held_while_a_case_is_open_and_netted_after(world: World, mo
     (shown,) = [item for item in shop.staff.get("/v1/payouts")["items"] if item["order_number"] == "d"]
     assert shown["settled"] == [{"at": taken["at"], "amount": eur("30.00"), "payout": "payout-2"}]
     assert not shop.staff.get("/v1/payouts", state="netted")["items"]
+
+    # A further payout forgives nobody anything: a merchant tells of none, and what was not due is owed as well.
+    cent = {"kind": "paid_out", "at": format_moment(world.now()), "amount": eur("0.01")}
+    for refused in (cent, {name: value for name, value in cent.items() if name != "amount"}):
+        shop.staff.post(path, refused).problem(403)
+    assert world.fact(netted, "paid_out", amount=eur("0.01"))["flags"] == ["over_payout"]
+    owed = [{**expected["d"]["netted"][0], "amount": eur("0.01")}]
+    assert payouts(shop.staff, shop)["d"] == {"state": "netted", "amount": eur("80.01"), "netted": owed}
+    # In parts; the last one is more than was payable.
+    assert world.fact(lessened, "paid_out", amount=eur("20.00"))["flags"] == []
+    (part,) = [one for one in shop.staff.get("/v1/payouts", state="payable")["items"] if one["order_number"] == "e"]
+    assert part["amount"] == eur("30.00")
+    assert world.fact(lessened, "paid_out", amount=eur("40.00"))["flags"] == ["over_payout"], "which cases alone can tell"
+    assert {one["order_number"] for one in shop.staff.get("/v1/payouts", state="netted")["items"]} == {"d", "e"}
+    assert [each["amount"] for each in payouts(shop.staff, shop)["e"]["netted"]] == [eur("10.00")]
     world.bearer(buyers["b"].key).request("GET", "/v1/payouts").problem(403)
     other = world.shop()
     assert other.staff.get("/v1/payouts", merchant_id=shop.merchant_id) == {"items": []}

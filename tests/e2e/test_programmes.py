@@ -153,6 +153,21 @@ def test_a_form_takes_a_report_on_an_order_that_nobody_has_registered(world: Wor
     again = sent(world, form, body)
     assert (again.status, again.body["refusal"]) == (409, "already_open")
     assert case["case_id"] not in again.body["detail"]
+    # What somebody wrote into a form moves no money of the platform's, whoever decides.
+    world.platform.act(case, "take_over")
+    (solve,) = [each for each in world.platform.case(case["case_id"])["allowed_actions"] if each["action"] == "solve"]
+    assert solve["fields"]["properties"]["refund_amount"]["x-executor"] == "merchant"
+    fields = {"message": "Yes.", "refund_amount": eur("42.00")}
+    preview = world.platform.post(f"/v1/cases/{case['case_id']}/previews", {"action": "solve", **fields}).ok()
+    assert {name: preview["money"][name] for name in ("executor", "reserved", "executed")} == {
+        "executor": "merchant",
+        "reserved": eur("42.00"),
+        "executed": eur("0.00"),
+    }
+    assert world.platform.act(case, "solve", **fields)["outcome"] == "refunded"
+    assert world.platform.get("/v1/sandbox/payments", order_id=order["order_id"])["items"] == []
+    world.fact(order, "refunded", amount=eur("42.00"), external_id="bank")
+    assert world.platform.case(case["case_id"])["refund"]["executed"] == eur("42.00")
     # The number stays the merchant's to register: nobody takes it away by reporting on it.
     real = world.order(brand, order_number=body["order_number"])
     assert real["order_id"] != order["order_id"]

@@ -22,15 +22,16 @@ from services.gateway.store import ORDERS
 __all__ = ["routes"]
 
 _REPORTED: Filter = {"body.reported_at": {"$exists": True}}
+_PAID_AN_AMOUNT: Filter = {"body.facts": {"$elemMatch": {"kind": "paid_out", "amount": {"$ne": None}}}}
 _AMONG: dict[str, Filter] = {
-    # Of what was paid out only what had a case, or was netted without one, can be owed again.
+    # Of what was paid out as a whole only what had a case, or was netted without one, can be owed again.
     "payable": {
         "body.standing.payout.held": False,
-        "$or": [{"body.facts.kind": {"$ne": "paid_out"}}, {"body.facts.kind": "netted"}, _REPORTED],
+        "$or": [{"body.facts.kind": {"$ne": "paid_out"}}, _PAID_AN_AMOUNT, {"body.facts.kind": "netted"}, _REPORTED],
     },
     "held": {"body.standing.payout.held": True},
     "paid": {"body.facts.kind": "paid_out"},
-    "netted": {"body.facts.kind": "paid_out", **_REPORTED},
+    "netted": {"$or": [_REPORTED, {"body.facts.flags": "over_payout"}]},
 }
 """The orders among which those of a state are."""
 _LOOKED_AT = 100
@@ -49,17 +50,22 @@ _MOST_READS = 20
             **PAGED,
         },
         answers={
-            200: "{items: [{order_id, state: payable|held|paid|netted, amount, netted: [{case_id, amount}], "
+            200: "{items: [{order_id, state: payable|held|paid|netted, amount, netted: [{case_id?, amount}], "
             "settled: [{at, amount, payout?}]}], next}"
         },
     ),
 )
 async def list_payouts(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """For the platform, partners and merchants, of the orders that they may see. An order is `held` while a case on it is
-    open; `netted` names refunds that flowed after it was paid out and are to be taken from the merchant's next payout. Whoever
-    pays that out says so by a fact `netted` with the amount and, as `external_id`, the payout: it then stands under `settled`
-    and is not taken again. `amount` of a payable or held order is what the merchant gets for it; of a paid or netted one, what
-    was paid out. So the next payout is the sum of what is payable less the sum of what is netted."""
+    open; `netted` names refunds that its payouts were not less by and that are to be taken from the merchant's next payout; an
+    entry without a case is what the merchant has beyond the order's amount. Whoever pays that out says so by a fact `netted`
+    with the amount and, as `external_id`, the payout: it then stands under `settled` and is not taken again. `amount` of a
+    payable or held order is what the merchant still gets for it; of a paid or netted one, all that was paid out. So the next
+    payout is the sum of what is payable less the sum of what is netted.
+
+    An order may be paid out in parts: a fact `paid_out` with an amount says how much (fees that were kept back count as paid),
+    one without an amount that the merchant got what was payable at its moment. More than was payable is flagged `over_payout`
+    and owed by the merchant. Neither fact is a merchant's to tell."""
     principal.require("platform", "partner", "merchant")
     if principal.capability is not None:
         raise ProblemError(Problem.forbidden("Payouts are read with a key, not with a link."))

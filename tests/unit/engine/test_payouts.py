@@ -12,7 +12,7 @@ from contracts.actors import Actor
 from contracts.cases import LedgerEntry
 from contracts.money import Money
 from contracts.orders import Buyer, Fact, Order
-from engine.payouts import PayoutItem, payout_of
+from engine.payouts import PayoutItem, flagged, payout_of
 
 NOON = datetime(2021, 3, 1, 12, tzinfo=UTC)
 
@@ -92,14 +92,14 @@ WON_AFTER_ALL = entry("released", "30.00", 5, settles="lost")
         ((paid_out(2), netted(4, "30.00")), (LOST, entry("executed", "5.00", 9)), ("netted", "80.00", ["5.00"])),
         # what was taken of a refund that turned out not to have flowed is owed, until it is paid
         ((paid_out(2), netted(4, "30.00")), (LOST, WON_AFTER_ALL), ("payable", "30.00", [])),
-        ((paid_out(2), netted(4, "30.00"), paid_out(6, "30.00")), (LOST, WON_AFTER_ALL), ("paid", "80.00", [])),
-        ((paid_out(2, "80.00"), netted(4, "30.00"), paid_out(6, "30.00")), (LOST, WON_AFTER_ALL), ("paid", "80.00", [])),
-        ((paid_out(2, "80.00"), netted(4, "30.00"), paid_out(6)), (LOST, WON_AFTER_ALL), ("paid", "80.00", [])),
+        ((paid_out(2), netted(4, "30.00"), paid_out(6, "30.00")), (LOST, WON_AFTER_ALL), ("paid", "110.00", [])),
+        ((paid_out(2, "80.00"), netted(4, "30.00"), paid_out(6, "30.00")), (LOST, WON_AFTER_ALL), ("paid", "110.00", [])),
+        ((paid_out(2, "80.00"), netted(4, "30.00"), paid_out(6)), (LOST, WON_AFTER_ALL), ("paid", "110.00", [])),
         ((paid_out(2, "80.00"), netted(4, "30.00"), paid_out(6, "10.00")), (LOST, WON_AFTER_ALL), ("payable", "20.00", [])),
         (
             (paid_out(2, "80.00"), netted(4, "30.00"), paid_out(6, "30.00")),
             (LOST, WON_AFTER_ALL, entry("executed", "7.00", 8)),
-            ("netted", "80.00", ["7.00"]),
+            ("netted", "110.00", ["7.00"]),
         ),
         # a payout that was less by such a refund was too small
         ((paid_out(4, "50.00"),), (LOST, WON_AFTER_ALL), ("payable", "30.00", [])),
@@ -177,13 +177,19 @@ def test_whoever_settles_what_the_statement_says_gets_even(moves: list[tuple[str
             False,
             ("payable", "80.00", []),
         ),
-        ((), (entry("executed", "90.00", 1, executor="provider"),), False, ("payable", "0.00", [])),
+        ((), (entry("executed", "80.00", 1, executor="provider"),), False, ("payable", "0.00", [])),
+        # a chargeback of more than the order's amount is the merchant's, before a payout as after it
+        ((), (entry("executed", "95.00", 1, executor="provider"),), False, ("netted", "0.00", ["15.00"])),
+        ((), (entry("executed", "95.00", 1, executor="provider"),), True, ("netted", "0.00", ["15.00"])),
+        ((paid_out(2),), (entry("executed", "95.00", 1, executor="provider"),), False, ("netted", "0.00", ["15.00"])),
+        ((paid_out(2),), (entry("executed", "95.00", 3, executor="provider"),), False, ("netted", "80.00", ["95.00"])),
+        ((netted(2, "15.00"),), (entry("executed", "95.00", 1, executor="provider"),), False, ("payable", "0.00", [])),
         # paid out, and what flowed after that
         ((paid_out(2),), (), False, ("paid", "80.00", [])),
-        ((paid_out(2, "72.00"),), (), False, ("paid", "72.00", [])),
+        ((paid_out(2, "72.00"),), (), False, ("payable", "8.00", [])),
         ((paid_out(2),), (entry("executed", "30.00", 1),), False, ("paid", "50.00", [])),
         ((paid_out(2),), (entry("executed", "30.00", 3),), False, ("netted", "80.00", ["30.00"])),
-        ((paid_out(2, "72.00"),), (entry("executed", "30.00", 3),), True, ("netted", "72.00", ["30.00"])),
+        ((paid_out(2, "72.00"),), (entry("executed", "30.00", 3),), True, ("netted", "72.00", ["22.00"])),
         (
             (paid_out(2),),
             (entry("executed", "10.00", 1), entry("executed", "30.00", 3), entry("executed", "5.00", 4)),
@@ -202,7 +208,36 @@ def test_whoever_settles_what_the_statement_says_gets_even(moves: list[tuple[str
         ((paid_out(2),), (entry("executed", "30.00", 2),), False, ("netted", "80.00", ["30.00"])),
         ((paid_out(2, "80.00"),), (entry("executed", "30.00", 2),), False, ("netted", "80.00", ["30.00"])),
         ((paid_out(2, "50.00"),), (entry("executed", "30.00", 2),), False, ("paid", "50.00", [])),
+        # what is promised is not paid out; who was paid all the same owes it when it has flowed
+        ((paid_out(2),), (entry("reserved", "30.00", 1),), True, ("paid", "50.00", [])),
+        ((paid_out(2, "40.00"),), (entry("reserved", "40.00", 1),), False, ("paid", "40.00", [])),
+        ((paid_out(2, "80.00"),), (entry("reserved", "30.00", 1),), True, ("paid", "80.00", [])),
         # in parts
+        ((paid_out(1, "40.00"),), (), False, ("payable", "40.00", [])),
+        ((paid_out(1, "40.00"),), (), True, ("held", "40.00", [])),
+        ((paid_out(1, "40.00"), paid_out(3)), (entry("executed", "10.00", 2),), False, ("paid", "70.00", [])),
+        ((paid_out(1, "40.00"),), (entry("executed", "50.00", 2),), False, ("netted", "40.00", ["10.00"])),
+        # a further payout wipes out no debt: what is more than was due is owed as well
+        (
+            (paid_out(1, "80.00"), paid_out(3, "0.01")),
+            (entry("executed", "30.00", 2),),
+            False,
+            ("netted", "80.01", ["0.01", "30.00"]),
+        ),
+        (
+            (paid_out(1, "80.00"), paid_out(3, "5.00")),
+            (entry("executed", "30.00", 2),),
+            False,
+            ("netted", "85.00", ["5.00", "30.00"]),
+        ),
+        (
+            (paid_out(1, "80.00"), paid_out(3, "80.00")),
+            (entry("executed", "30.00", 2),),
+            False,
+            ("netted", "160.00", ["80.00", "30.00"]),
+        ),
+        ((paid_out(1, "80.00"), paid_out(3)), (entry("executed", "30.00", 2),), False, ("netted", "80.00", ["30.00"])),
+        ((paid_out(1), paid_out(3)), (entry("executed", "30.00", 2),), False, ("netted", "80.00", ["30.00"])),
         ((paid_out(1, "40.00"), paid_out(3, "40.00")), (entry("executed", "10.00", 4),), False, ("netted", "80.00", ["10.00"])),
     ],
 )
@@ -211,4 +246,91 @@ def test_payouts(
 ) -> None:
     item = payout_of(ORDER, facts, ledger, held=held)
     assert shown(item) == expected
-    assert all(each.case_id == "cas_1" for each in item.netted)
+    beyond = sum((fact.amount.amount for fact in facts if fact.amount and fact.kind == "paid_out"), Decimal(0)) - Decimal(80)
+    assert [each.case_id for each in item.netted] == [None] * (beyond > 0) + ["cas_1"] * (len(item.netted) - (beyond > 0))
+
+
+MOMENTS = st.integers(1, 20)
+CENTS = st.integers(1, 12_000)
+
+
+@st.composite
+def accounts(draw: st.DrawFn) -> tuple[list[Fact], list[LedgerEntry]]:
+    """Payouts, nettings and refunds at any moments; some refunds have not flowed after all."""
+    facts = [
+        fact(at, f"{Decimal(cents) / 100:.2f}")
+        for number, (fact, at, cents) in enumerate(
+            draw(st.lists(st.tuples(st.sampled_from([paid_out, netted]), MOMENTS, CENTS), max_size=5))
+        )
+    ]
+    facts += [paid_out(at) for at in draw(st.lists(MOMENTS, max_size=2))]
+    facts = [fact.model_copy(update={"fact_id": f"fct_{number}"}) for number, fact in enumerate(facts)]
+    ledger: list[LedgerEntry] = []
+    for number, (at, cents, executor, undone) in enumerate(
+        draw(
+            st.lists(
+                st.tuples(MOMENTS, CENTS, st.sampled_from(["platform", "provider", "merchant"]), st.booleans()), max_size=4
+            )
+        )
+    ):
+        amount = f"{Decimal(cents) / 100:.2f}"
+        ledger.append(entry("executed", amount, at, name=f"r{number}", executor=executor))
+        if undone:
+            ledger.append(entry("released", amount, at + 1, settles=f"r{number}"))
+    return facts, sorted(ledger, key=lambda each: each.at)
+
+
+@pytest.mark.rule("OI-08", "CP-06")
+@given(account=accounts(), data=st.data())
+def test_the_account_adds_up_whatever_came_first(account: tuple[list[Fact], list[LedgerEntry]], data: st.DataObject) -> None:
+    """What the merchant was paid and kept, less what it owes, plus what is payable, is what it should have. The order in which
+    facts were told changes nothing, nor does another one without an amount that tells of what was known."""
+    facts, ledger = account
+    item = payout_of(ORDER, facts, tuple(ledger), held=False)
+    owed = sum((each.amount.amount for each in item.netted), Decimal(0))
+    payable = item.amount.amount if item.state == "payable" else Decimal(0)
+    undone = {each.settles for each in ledger}
+    flowed = [each for each in ledger if each.kind == "executed" and each.entry_id not in undone]
+    refunded = sum((each.amount.amount for each in flowed if each.executor != "merchant"), Decimal(0))
+    if all(fact.amount is not None for fact in facts):
+        signed = [(1 if fact.kind == "paid_out" else -1, fact.amount.amount) for fact in facts if fact.amount is not None]
+        assert sum((sign * amount for sign, amount in signed), Decimal(0)) - owed + payable == Decimal(80) - refunded
+    assert not (owed and payable)
+    assert (item.state == "netted") == (owed > 0)
+    if item.state in ("paid", "netted"):
+        kept = item.amount.amount - sum((each.amount.amount for each in item.settled), Decimal(0))
+        assert kept - owed == Decimal(80) - refunded
+
+    shuffled = payout_of(ORDER, data.draw(st.permutations(facts)), tuple(ledger), held=False)
+    assert shown(shuffled) == shown(item)
+
+    # A payout that names no amount pays what is payable, once; it forgives nobody anything.
+    late = paid_out(30).model_copy(update={"fact_id": "fct_late"})
+    after = payout_of(ORDER, [*facts, late], tuple(ledger), held=False)
+    assert after.netted == item.netted
+    assert after.state == ("netted" if owed else "paid")
+    again = payout_of(ORDER, [*facts, late, late.model_copy(update={"fact_id": "fct_later"})], tuple(ledger), held=False)
+    assert shown(again) == shown(after)
+
+
+@pytest.mark.rule("OI-08")
+@pytest.mark.parametrize(
+    ("before", "ledger", "fact", "flags"),
+    [
+        ((), (), paid_out(1, "80.00"), ()),
+        ((), (), paid_out(1), ()),
+        ((), (), paid_out(1, "80.01"), ("over_payout",)),
+        ((paid_out(1, "40.00"),), (), paid_out(2, "40.00"), ()),
+        ((paid_out(1, "80.00"),), (), paid_out(2, "0.01"), ("over_payout",)),
+        ((paid_out(1),), (), paid_out(2, "0.01"), ("over_payout",)),
+        ((paid_out(1),), (), paid_out(2), ()),
+        ((), (LOST,), paid_out(4, "80.00"), ("over_payout",)),
+        ((), (LOST,), paid_out(4, "50.00"), ()),
+        ((), (entry("reserved", "30.00", 1),), paid_out(4, "80.00"), ("over_payout",)),
+        ((paid_out(1), netted(4, "30.00")), (LOST, WON_AFTER_ALL), paid_out(6, "30.00"), ()),
+    ],
+)
+def test_a_payout_above_what_is_due_is_flagged(
+    before: tuple[Fact, ...], ledger: tuple[LedgerEntry, ...], fact: Fact, flags: tuple[str, ...]
+) -> None:
+    assert flagged(ORDER, before, ledger, fact).flags == flags

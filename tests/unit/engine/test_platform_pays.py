@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 
 from contracts.actors import Role
-from contracts.cases import ConfirmExecution
+from contracts.cases import ConfirmExecution, TakeAction
 from contracts.envelope import Envelope
 from contracts.orders import FactRecorded
 from engine.casefile import CaseFile, LedgerEntry, balance, open_reservations
 from engine.decide import Refusal, decide, evolve
 from engine.programmes import Programmes
+from engine.views import preview, refund_status
 from tests.unit.cases.reporting import REPORTED, Reported, actor
-from tests.unit.engine.playing import Play
+from tests.unit.engine.playing import Play, euros
 
 PROGRAMMES = Programmes.shipped()
+ALL = {"amount": "9999.00", "currency": "EUR"}
 
 
 class Book:
@@ -155,3 +157,63 @@ def test_nobody_is_presumed_to_have_paid_what_a_claim_has_brought(reacts: bool, 
     assert play.file.cases[case_id].state == "resolved"
     assert play.money[:2] == ("0.00", executed)
     assert play.file.ledger[-1].flags == flags
+
+
+@pytest.mark.rule("RD-03", "NX-03", "NX-04", "NX-06")
+@pytest.mark.parametrize(
+    ("programme", "reason", "steps", "role", "action", "fields"),
+    [
+        (
+            "returns-desk",
+            "complaint",
+            [("platform", "take_over", {})],
+            "platform",
+            "solve",
+            {"message": "ok", "refund_amount": ALL},
+        ),
+        ("order-issues", "damaged", [], "merchant", "refund", {}),
+        ("order-issues", "late", [], "platform", "solve", {"message": "ok", "refund_amount": ALL}),
+        ("buyer-protection", "other", [], "platform", "decide", {"outcome": "refund", "message": "ok"}),
+        (
+            "buyer-protection",
+            "other",
+            [
+                ("platform", "propose", {"message": "ok", "refund_amount": ALL}),
+                ("buyer", "accept_proposal", {}),
+            ],
+            "merchant",
+            "accept_proposal",
+            {},
+        ),
+    ],
+)
+def test_of_an_order_that_it_has_never_seen_the_platform_pays_nothing(
+    programme: str, reason: str, steps: list[tuple[Role, str, dict[str, Any]]], role: Role, action: str, fields: dict[str, Any]
+) -> None:
+    """The amount is what somebody wrote into a form. Whoever decides it, the merchant refunds: the form and the preview say so,
+    nothing is given to the payment provider, and the merchant's own word, told as a fact, is what confirms it."""
+    for origin, executor in (("registered", "platform"), ("reported", "merchant")):
+        play = Play(paid=9999, origin=origin)  # type: ignore[arg-type]
+        play.report(reason, programme)
+        for who, what, given in steps:
+            play.act(who, what, **given)
+        offered = play.allowed(role)[action].fields["properties"].get("refund_amount", {})
+        assert offered.get("x-executor") == (executor if offered else None)
+        command = TakeAction(case_id=play.case.case_id, action=action, fields=fields, actor=actor(role))
+        seen = preview(play.file, command, play.now, play.programmes)  # type: ignore[arg-type]
+        assert not isinstance(seen, Refusal)
+        flows_at_once = euros(9999) if executor == "platform" else euros(0)
+        assert (seen.money.executor, seen.money.reserved, seen.money.executed) == (executor, euros(9999), flows_at_once)
+        play.act(role, action, **fields)
+        (event,) = play.events[-1:]
+        assert bool(event.change.refund_due) == (executor == "platform")  # type: ignore[union-attr]
+        assert {entry.executor for entry in play.file.ledger} == {executor}  # type: ignore[union-attr]
+        shown = refund_status(play.file, play.case.case_id)  # type: ignore[arg-type]
+        assert (shown.decided, shown.executed) == (euros(9999), euros(0))
+        play.fact("refunded", 9999)
+        assert refund_status(play.file, play.case.case_id).executed == flows_of(executor)  # type: ignore[arg-type]
+
+
+def flows_of(executor: str) -> Any:
+    """What a merchant's fact confirms of a case: its own refund; of the platform's, nothing."""
+    return euros(9999 if executor == "merchant" else 0)

@@ -90,10 +90,11 @@ class Walk(RuleBasedStateMachine):
     @initialize(
         paid=st.sampled_from(["100.00", "0.01", "0.00", "49.90"]),
         country=st.sampled_from(["DE", "PL"]),
+        origin=st.sampled_from(["registered", "registered", "reported"]),
         first=st.lists(st.sampled_from(REASONS), max_size=3, unique=True),
     )
-    def order(self, paid: str, country: str, first: list[tuple[str, str]]) -> None:
-        self.play = Play(paid=paid, country=country, labels=LABELS)
+    def order(self, paid: str, country: str, origin: Any, first: list[tuple[str, str]]) -> None:
+        self.play = Play(paid=paid, country=country, labels=LABELS, origin=origin)
         self.paid: list[ConfirmExecution] = []
         self.rung: list[tuple[str, Deadline]] = []
         self.tried = 0
@@ -462,6 +463,17 @@ class Walk(RuleBasedStateMachine):
         assert all(entry.amount <= (reserved | executed)[entry.settles].amount for entry in ledger if entry.settles)
 
     @invariant()
+    def the_platform_pays_nothing_of_an_order_that_it_has_never_seen(self) -> None:
+        if getattr(self, "play", None) is None or self.play.file is None or self.play.order.origin == "registered":
+            return
+        assert all(entry.executor != "platform" for entry in self.play.file.ledger)
+        assert not any(event.change.refund_due for event in self.play.events if hasattr(event, "change"))  # type: ignore[attr-defined]
+        for case_id in self.play.file.cases:
+            for role in ROLES:
+                for action in self.play.allowed(role, case_id).values():
+                    assert action.fields["properties"].get("refund_amount", {}).get("x-executor") != "platform"
+
+    @invariant()
     def what_is_shown_agrees_with_the_ledger(self) -> None:
         """How each refund stands, reckoned once more from the bare entries."""
         if getattr(self, "play", None) is None or self.play.file is None:
@@ -503,9 +515,13 @@ class Walk(RuleBasedStateMachine):
                 assert (case.deadlines, case.turn, case.proposal, case.label) == ((), None, None, None)
                 assert case.outcome is not None
                 assert case.closed_at is not None
-                # What the platform is to pay is on its way; a seller that accepted has yet to show that it paid.
+                # What was decided is on its way, or its merchant has yet to show that it paid.
                 own = [entry for entry in open_reservations(file.ledger) if entry.case_id == case.case_id]
-                assert all(entry.executor == "platform" or case.outcome == "accepted" for entry in own)
+                assert all(entry.decision_id for entry in own)
+                assert all(
+                    entry.executor == "platform" or case.outcome == "accepted" or file.order.origin == "reported"
+                    for entry in own
+                )
         assert standing_with(standing(), open_cases_of(file)).payout.held == any(
             case.state not in CLOSED for case in file.cases.values()
         )

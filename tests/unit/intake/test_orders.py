@@ -195,6 +195,8 @@ def test_the_same_external_id_is_the_same_fact() -> None:
         (PARTNER, {"kind": "refunded", "amount": {"amount": "-1", **EUR}}, 422),
         (PARTNER, {"kind": "netted"}, 422),
         (MERCHANT, {"kind": "netted", "amount": {"amount": "1", **EUR}}, 403),
+        (MERCHANT, {"kind": "paid_out", "amount": {"amount": "0.01", **EUR}}, 403),
+        (MERCHANT, {"kind": "paid_out"}, 403),
     ],
 )
 def test_a_fact_that_does_not_fit_is_refused(actor: Actor, fields: dict[str, Any], status: int) -> None:
@@ -226,6 +228,30 @@ def test_a_payout_while_held_is_flagged() -> None:
     told = trade.ask(trade.fact("paid_out"))
     assert isinstance(told, FactRecorded)
     assert told.fact.flags == ("paid_out_while_held",)
+
+
+@pytest.mark.rule("OI-08")
+def test_more_paid_out_than_was_payable_is_flagged_and_told_again_it_is_one_fact() -> None:
+    trade = registered()
+    told = [trade.ask(trade.fact("paid_out", amount={"amount": amount, **EUR})) for amount in ("60", "40", "0.01")]
+    assert [each.fact.flags for each in told if isinstance(each, FactRecorded)] == [(), (), ("over_payout",)]
+    again = registered()
+    payout = again.fact("paid_out", amount={"amount": "100", **EUR}, external_id="bank-1")
+    assert isinstance(again.ask(payout), FactRecorded)
+    again.repeated(payout)
+
+
+@pytest.mark.rule("CP-06")
+def test_what_is_to_come_is_no_fact_yet() -> None:
+    """A source's clock may be a day ahead."""
+    trade = registered()
+    soon, late = trade.now + timedelta(days=1), trade.now + timedelta(days=1, seconds=1)
+    assert isinstance(trade.ask(trade.fact("delivered", at=soon)), FactRecorded)
+    problem = trade.problem(trade.fact("delivered", at=late))
+    assert (problem.status, pointers(problem)) == (422, ["/at"])
+    told = (fact("shipped", at=soon), fact("delivered", at=late))
+    problem = Trade().problem(RegisterOrder(content=content(), facts=told, actor=PARTNER))
+    assert (problem.status, pointers(problem)) == (422, ["/facts/1/at"])
 
 
 @pytest.mark.rule("BP-26")

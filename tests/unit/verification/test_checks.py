@@ -125,8 +125,8 @@ def case_in(parts: dict[str, Any]) -> dict[str, Any]:
     return case
 
 
-def reserve(parts: dict[str, Any], amount: str) -> None:
-    entry = {"entry_id": "e1", "kind": "reserved", "amount": {**EUR, "amount": amount}, "case_id": CASE}
+def reserve(parts: dict[str, Any], amount: str, **more: Any) -> None:
+    entry = {"entry_id": "e1", "kind": "reserved", "amount": {**EUR, "amount": amount}, "case_id": CASE, **more}
     for file in (parts["cases"]["body"], parts["gateway"]["body"]["file"]):
         file["ledger"] = [entry]
 
@@ -223,12 +223,15 @@ def test_the_platform_s_refunds_outlive_their_case_until_they_are_paid() -> None
         assert ended(**wrong) == {"refunds_paid_once"}, wrong
 
 
-def test_the_promise_of_an_accepted_complaint_outlives_it() -> None:
-    def accepted(parts: dict[str, Any]) -> None:
-        end(parts, outcome="accepted")
-        reserve(parts, "10.00")
+def test_what_a_merchant_was_decided_to_pay_outlives_its_case() -> None:
+    def accepted(decision_id: str | None) -> set[str]:
+        def change(parts: dict[str, Any]) -> None:
+            end(parts, outcome="accepted")
+            reserve(parts, "10.00", decision_id=decision_id)
 
-    assert changed(accepted) == set()
+        return changed(change)
+
+    assert (accepted("dec_1"), accepted(None)) == (set(), {"ledger_sums"})
 
 
 def test_a_claim_that_waits_for_its_provider_needs_no_deadline() -> None:
@@ -266,7 +269,7 @@ def entry(entry_id: str, kind: str, amount: str, **more: Any) -> dict[str, Any]:
             1,
         ),
         ([entry("a", "reserved", "10.00")], 1),
-        ([entry("a", "reserved", "10.00", executor="platform")], 0),
+        ([entry("a", "reserved", "10.00", decision_id="dec_1")], 0),
         ([entry("a", "executed", "80.00"), entry("b", "released", "80.00", settles="a"), entry("c", "executed", "80.00")], 0),
         (
             [
