@@ -9,6 +9,7 @@ import typer
 import uvloop
 
 from deploy.local import Choice, StackError, attach_stack, start_stack
+from recourse.benching.backtest import bench_back_test
 from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_play
 from recourse.benching.gateway import bench_gateway
 from recourse.benching.ingest import bench_ingest
@@ -60,6 +61,21 @@ def gateway(
         clock = starting_clock(generate(reports, 1))
         with own_sandbox(data, clock, instances=instances, stack=stack) as sandbox:
             result = uvloop.run(bench_gateway(sandbox, reports, rate))
+    _show(result, as_json)
+
+
+@app.command("back-test")
+def back_test(
+    cases: Annotated[int, typer.Option(min=1, help="So many past cases.")] = 10_000,
+    as_json: AsJson = False,
+    data: Data = Path(".recourse/bench"),
+    stack: StackOption = Choice.AUTO,
+) -> None:
+    """A rule of the decision matrix tried on past cases, from the store to the result."""
+    with failing_clearly(StackError, OSError):
+        empty_folder(data)
+        with start_stack(data, stack, bound=True) as running:
+            result = uvloop.run(bench_back_test(running, cases))
     _show(result, as_json)
 
 

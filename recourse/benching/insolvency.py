@@ -28,6 +28,8 @@ _PER_S = 500
 _BUYER_HAS = 5
 """Of so many orders two are of one buyer, who is told of the shop and not of each order."""
 _LOOK_S = 0.02
+_MAILS = 100
+"""A page of what arrived: the sandbox's mail server reads each mail for it."""
 
 
 def marks(total: int, kills: int) -> list[int]:
@@ -163,7 +165,7 @@ async def _listed(api: Api, platform: str, path: str, limit: int) -> AsyncIterat
 
 async def _mails(api: Api, platform: str) -> AsyncIterator[dict[str, Any]]:
     """What buyers were told."""
-    query: dict[str, Any] = {"kind": "mass_event", "limit": 1_000}
+    query: dict[str, Any] = {"kind": "mass_event", "limit": _MAILS}
     while True:
         page = _well(await api.get(platform, "/v1/sandbox/mails", **query)).json()
         for mail in page["items"]:
