@@ -12,7 +12,7 @@ from deploy.local import Choice, StackError, attach_stack, start_stack
 from recourse.benching.backtest import bench_back_test
 from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_play
 from recourse.benching.gateway import bench_gateway
-from recourse.benching.ingest import bench_ingest
+from recourse.benching.ingest import MAY_GROW, bench_ingest, share_of_floor
 from recourse.benching.insolvency import BEGIN, bench_insolvency, faults
 from recourse.failing import failing_clearly
 from recourse.instances import TWO_GATEWAYS, TWO_OF_EACH, InstancesOption
@@ -34,16 +34,27 @@ StackOption = Annotated[Choice, typer.Option(help="What broker and store are tak
 @app.command()
 def ingest(
     orders: Annotated[int, typer.Option(min=500, help="Orders for each of the two that are compared.")] = 20_000,
+    against: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="What it cost, as --json printed it; exit 1 above."),
+    ] = None,
     as_json: AsJson = False,
     data: Data = Path(".recourse/bench"),
     stack: StackOption = Choice.AUTO,
 ) -> None:
-    """Intake from command to published event, against the raw floor: the broker, the store and their drivers alone."""
+    """Intake from command to published event, against the raw floor: the broker, the store and their drivers alone. With
+    `--against` the processor time that it takes for the floor's may be 5 % above what it was."""
+    with failing_clearly(ValueError):
+        before = None if against is None else share_of_floor(json.loads(against.read_text("utf-8")))
     with failing_clearly(StackError, TimeoutError):
         empty_folder(data)
         with start_stack(data, stack, bound=True) as running:
             result = uvloop.run(bench_ingest(running, data, orders))
+    if before is not None:
+        result["growth"] = round(share_of_floor(result) / before - 1, 3)
     _show(result, as_json)
+    if result.get("growth", 0.0) > MAY_GROW:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`bench back-test`: a rule of the decision matrix tried on past cases (NX-18), from the store to the result, in one process."""
+"""`bench back-test`: a rule of the decision matrix tried on past cases (NX-18), from the store to its result, in a process."""
 
 import time
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,10 @@ from recourse.benching.floor import FLOOR_IN, FLOOR_OUT
 from recourse.sandbox import cpu_seconds
 from simulator.generator import generate
 
-__all__ = ["bench_ingest"]
+__all__ = ["MAY_GROW", "bench_ingest", "share_of_floor"]
 
+MAY_GROW = 0.05
+"""By so much of what it was the product's share of the floor's processor time may differ: two quiet runs do."""
 _ROUNDS = 5
 _WARM_UP = 500
 
@@ -72,6 +74,14 @@ class _Lane:
         seconds = time.monotonic() - began
         used = cpu_seconds(self.child.pid) - cpu
         return _Lap(len(records) / seconds, used * 1_000 / len(records))
+
+
+def share_of_floor(result: Mapping[str, Any]) -> float:
+    """The product's processor time for the floor's, of a result. Raises ValueError where it has no such figures."""
+    try:
+        return float(result["cpu_s_per_1000"]) / float(result["floor_cpu_s_per_1000"])
+    except (KeyError, TypeError, ZeroDivisionError) as missing:
+        raise ValueError(f"this is no result of bench ingest with processor times: {missing!r}") from None
 
 
 async def bench_ingest(stack: Stack, folder: Path, orders: int, seed: int = 1) -> dict[str, Any]:

@@ -1,12 +1,15 @@
-"""The plan of a chaos run: seeded, and every process is hit; the moments of an insolvency's, and what it must come to."""
+"""The plans of benches: a chaos run is seeded and hits every process; an insolvency is disturbed in its midst."""
 
+import json
 from collections import Counter
 
 import pytest
 
 from recourse.benching.chaos import BROKER, STORE, blows
+from recourse.benching.ingest import share_of_floor
 from recourse.benching.insolvency import faults, marks
 from simulator.generator import generate
+from tests.rules import ROOT
 
 BATCH = generate(60, seed=1)
 NAMES = [f"{service}-{number}" for service in ("intake", "cases", "gateway") for number in (1, 2)]
@@ -47,3 +50,12 @@ WELL = {"orders": 5, "items": {"done": 5}, "told": {"once": 4}, "moved": {"once"
 )
 def test_what_an_insolvency_must_not_come_to(change: dict[str, object], named: list[str]) -> None:
     assert [fault.partition(":")[0] for fault in faults({**WELL, **change})] == named
+
+
+def test_what_ingestion_cost_is_written_down_to_be_held_against() -> None:
+    before = json.loads((ROOT / "docs" / "benchmarks.json").read_text("utf-8"))
+    assert 1 < share_of_floor(before) < 10
+    assert share_of_floor({"cpu_s_per_1000": 0.3, "floor_cpu_s_per_1000": 0.1}) == pytest.approx(3)
+    for wrong in ({}, {"cpu_s_per_1000": 0.1, "floor_cpu_s_per_1000": 0}, {"cpu_s_per_1000": None, "floor_cpu_s_per_1000": 1}):
+        with pytest.raises(ValueError, match="bench ingest"):
+            share_of_floor(wrong)
