@@ -41,6 +41,9 @@ class Settings:
     mail_from: str = "Recourse <no-reply@recourse.example>"
     reply_domain: str = ""
     """The domain whose mails are the product's own: what is answered comes back to it. By default that of `mail_from`."""
+    platform_mailbox: str = ""
+    """Who leads the platform's team and is reminded of cases that it has not decided in its own time (BP-19). Without it such a
+    reminder stands in the case's history alone."""
     inbound_host: str = "127.0.0.1"
     inbound_port: int = 0
     """Where a gateway takes mails by SMTP, from the mail server in front of it; 0: it takes none."""

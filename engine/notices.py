@@ -19,11 +19,11 @@ class Told(Model):
 
 def told_of(event: CaseEvent) -> tuple[Told, ...]:
     """The notices of an event. Buyer and merchant are told of each opening, end and return of a case, and otherwise of what
-    others did; the platform has no mailbox, what is meant for it stands in the case."""
+    others did; the platform, which works in the cases, is only reminded of what it let pass (BP-19)."""
     match event:
         case CaseOpened():
             return _both("case_opened")
-        case ReminderGiven() if event.deadline.party != "platform":
+        case ReminderGiven():
             return (Told(party=event.deadline.party, kind="reminder"),)
         case MessagePosted() if not event.message.internal:
             return _others(event.message.author, "message")

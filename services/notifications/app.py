@@ -36,7 +36,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             ),
             server=server,
         )
-        handler = NotificationsHandler(offer=postman.offer, own=postman.own, unsent=postman.pending)
+        handler = NotificationsHandler(
+            offer=postman.offer, own=postman.own, unsent=postman.pending, lead=settings.platform_mailbox
+        )
         runtime.metrics.append(lambda: _metrics(postman))
         await runtime.run(handler, stop, background=(postman.work,), gather_s=_GATHER_S)
 

@@ -51,11 +51,14 @@ class NotificationsHandler:
         offer: Callable[[Sequence[dict[str, Any]], frozenset[str]], None],
         own: Callable[[frozenset[int]], Any],
         unsent: Callable[[], int],
+        lead: str = "",
     ) -> None:
-        """The sender's ends: what to send and which of it is new, which partitions it sends for, and how much is not done."""
+        """The sender's ends: what to send and which of it is new, which partitions it sends for, and how much is not done.
+        `lead`: the mailbox of who leads the platform's team."""
         self._offer = offer
         self._own = own
         self._unsent = unsent
+        self._lead = lead
         self._new: frozenset[str] = frozenset()
 
     def collection_of(self, key: str) -> str | None:
@@ -96,7 +99,7 @@ class NotificationsHandler:
                 return _recorded(state, inbound, event)
             case CaseEvent():
                 state = _after(state, event)
-                letters = notices_for(event, state.file, state.contacts.get(event.case_id))
+                letters = notices_for(event, state.file, state.contacts.get(event.case_id), self._lead)
                 return Step(state, appends=_appends(inbound, letters))
         return Step(state)
 

@@ -27,8 +27,8 @@ from engine.notices import told_of
 
 __all__ = ["Audience", "Letter", "NoticeRequest", "OrderSummary", "Reader", "addresses_of", "notices_for", "party_of"]
 
-Reader = Literal["buyer", "merchant"]
-"""Who gets mail. The platform has no mailbox: what is meant for it stands in the case."""
+Reader = Literal["buyer", "merchant", "platform"]
+"""Who gets mail. The platform's is for who leads its team: it has a key and needs no link."""
 
 Audience = Literal["new_case", "all", "attention"]
 """Which of a merchant's contract addresses a mail is for (BP-09, CP-02); `attention`: the staff that is to look at a case."""
@@ -105,7 +105,8 @@ class Letter(Model):
 
 @dataclass(frozen=True, slots=True)
 class NoticeRequest:
-    """A letter to a party. `to` is known for a buyer; a merchant's addresses are those of `audience` when it is sent."""
+    """A letter to a party. `to` is known for a buyer and the platform; a merchant's addresses are those of `audience` when it
+    is sent."""
 
     kind: NoticeKind
     party: Reader
@@ -118,9 +119,9 @@ class NoticeRequest:
         return None if self.letter.case is None else self.letter.case.case_id
 
 
-def notices_for(event: Message, file: CaseFile | None, contact: str | None = None) -> list[NoticeRequest]:
+def notices_for(event: Message, file: CaseFile | None, contact: str | None = None, lead: str = "") -> list[NoticeRequest]:
     """The letters that an event causes. `file` is the order's after it; `contact` the address that the report gave for the
-    correspondence (RD-02), which then stands for the buyer's own."""
+    correspondence (RD-02), which then stands for the buyer's own; `lead` that of who leads the platform's team, if known."""
     match event:
         case CheckInAsked():
             return [_check_in(event)]
@@ -130,10 +131,11 @@ def notices_for(event: Message, file: CaseFile | None, contact: str | None = Non
             return [_mass_event(event)]
         case CaseEvent() if file is not None:
             case = file.cases[event.case_id]
+            to = {"buyer": contact or file.order.buyer.email, "merchant": None, "platform": lead}
             return [
-                _about_case(event, told.kind, told.party, file.order, case, contact)
+                _about_case(event, told.kind, told.party, file.order, case, to[told.party])
                 for told in told_of(event)
-                if told.party != "platform"  # it has no mailbox; what it is reminded of stands in the history
+                if told.party != "platform" or lead
             ]
     return []
 
@@ -193,9 +195,7 @@ def _mass_event(event: TellBuyer) -> NoticeRequest:
     return NoticeRequest("mass_event", "buyer", letter, to=event.email)
 
 
-def _about_case(
-    event: CaseEvent, kind: NoticeKind, party: Reader, order: Order, case: Case, contact: str | None
-) -> NoticeRequest:
+def _about_case(event: CaseEvent, kind: NoticeKind, party: Reader, order: Order, case: Case, to: str | None) -> NoticeRequest:
     change: Change = getattr(event, "change", Change())
     own = _soonest(case, party)
     if isinstance(event, ReminderGiven):
@@ -225,8 +225,8 @@ def _about_case(
         deadline=own,
         next_deadline=_soonest(case, case.turn) if case.turn != party else None,
     )
-    if party == "buyer":
-        return NoticeRequest(kind, party, letter, to=contact or order.buyer.email)
+    if party != "merchant":
+        return NoticeRequest(kind, party, letter, to=to)
     audiences: dict[NoticeKind, Audience] = {"case_opened": "new_case", "attention": "attention"}
     return NoticeRequest(kind, party, letter, audience=audiences.get(kind, "all"))
 

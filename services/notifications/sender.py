@@ -117,34 +117,36 @@ class Mailer:
         self._programmes = programmes
 
     def write(self, notice: Mapping[str, Any], merchant: Merchant) -> bytes:
-        """The mail, with a link that acts as its reader: a buyer on the order, a merchant on this one case."""
+        """The mail, with a link that acts as its reader: a buyer on the order, a merchant on this one case. The platform has a
+        key, which no mail replaces, and is written to in English."""
         if "circular" in notice:
             return self._circular(notice, merchant)
         letter = Letter.model_validate(notice["letter"])
-        buyer = letter.reader == "buyer"
-        speak = language_of(letter.order.buyer_locale if buyer else merchant.locale)
-        capability = Capability(
-            link_id=notice["_id"],
-            order_id=letter.order.order_id,
-            role=letter.reader,
-            case_id=None if buyer or letter.case is None else letter.case.case_id,
-        )
+        locales = {"buyer": letter.order.buyer_locale, "merchant": merchant.locale, "platform": "en"}
+        case_id = letter.case.case_id if letter.case else None
+        url = reply_to = None
+        if letter.reader != "platform":
+            capability = Capability(
+                link_id=notice["_id"],
+                order_id=letter.order.order_id,
+                role=letter.reader,
+                case_id=None if letter.reader == "buyer" else case_id,
+            )
+            url = f"{self._base_url}/l/{mint(self._secret, capability)}"
+            answered = ReplyAddress(letter.order.order_id, letter.reader, case_id)
+            reply_to = reply_address(self._secret, self.sender.reply_domain, answered)
         return render(
-            words_of(letter, merchant, speak, self.sender.name, self._programmes),
-            f"{self._base_url}/l/{mint(self._secret, capability)}",
+            words_of(letter, merchant, language_of(locales[letter.reader]), self.sender.name, self._programmes),
+            url,
             Headers(
                 notice_id=notice["_id"],
                 message_id=message_id(self._secret, notice["_id"], self.sender.domain),
-                reply_to=reply_address(
-                    self._secret,
-                    self.sender.reply_domain,
-                    ReplyAddress(letter.order.order_id, letter.reader, letter.case.case_id if letter.case else None),
-                ),
-                thread=thread_id(letter.case.case_id, self.sender.domain) if letter.case else None,
+                reply_to=reply_to,
+                thread=thread_id(case_id, self.sender.domain) if case_id else None,
                 kind=letter.kind,
                 to=notice["to"],
                 order_id=letter.order.order_id,
-                case_id=letter.case.case_id if letter.case else None,
+                case_id=case_id,
                 sent_at=self._clock.now(),
             ),
             self.sender,
@@ -535,7 +537,8 @@ def _proof(
         server=server,
         server_reply=reply,
         at=at,
-        deadline_id=notice.get("letter", {}).get("deadline", {}).get("deadline_id"),
+        # Its own time is nothing that the platform is given back.
+        deadline_id=None if notice["party"] == "platform" else notice.get("letter", {}).get("deadline", {}).get("deadline_id"),
     )
 
 

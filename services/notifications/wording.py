@@ -128,7 +128,7 @@ def words_of(letter: Letter, merchant: Merchant, speak: Language, platform: str,
 def _greeting(tell: _Telling) -> str:
     if tell.letter.reader == "merchant":
         return tell.speak._("Hello {name},", name=tell.merchant.name)
-    name = tell.letter.order.buyer_name
+    name = tell.letter.order.buyer_name if tell.letter.reader == "buyer" else None
     return tell.speak._("Hello {name},", name=name) if name else tell.speak._("Hello,")
 
 
@@ -253,6 +253,16 @@ def _message(tell: _Telling) -> Words:
 def _reminder(tell: _Telling) -> Words:
     speak, deadline = tell.speak, tell.letter.deadline
     label = _deadline_label(tell, deadline) if deadline else tell.state
+    if tell.letter.reader == "platform" and deadline is not None:
+        return _opening(
+            speak._("Order {number} waits for {platform}: {label}", number=tell.number, platform=tell.platform, label=label),
+            speak._(
+                "The case “{reason}” on order {number} was to be decided by {moment}.",
+                reason=tell.reason,
+                number=tell.number,
+                moment=speak.moment(deadline.due_at, tell.letter.order.timezone),
+            ),
+        )
     return _opening(
         speak._("Reminder for order {number}: {label}", number=tell.number, label=label),
         speak._("We remind you of the open case on order {number}: “{reason}”.", **_named(tell)),
@@ -402,6 +412,9 @@ def _quote(words: Words, tell: _Telling) -> None:
 def _ask(words: Words, tell: _Telling) -> None:
     """What is asked of the reader, until when and what silence means; else what comes next, from whom and until when."""
     speak, letter = tell.speak, tell.letter
+    if letter.reader == "platform":
+        words.asked = speak._("Please see to it that somebody decides it.")
+        return
     if letter.deadline is not None:
         words.asked = _asked(tell, letter.deadline)
         moment = speak.moment(letter.deadline.due_at, letter.order.timezone)
@@ -474,11 +487,13 @@ def _rows(tell: _Telling) -> list[tuple[str, str]]:
     if order.amount is not None:
         rows.append((speak._("Order amount"), speak.amount(order.amount)))
     rows.append((speak._("Shop"), order.merchant_name))
-    if tell.letter.reader == "merchant":
+    if tell.letter.reader != "buyer":
         buyer = f"{order.buyer_name}, {order.buyer_email}" if order.buyer_name else order.buyer_email
         rows.append((speak._("Buyer"), buyer))
     if tell.letter.case is not None:
         rows.append((speak._("Case"), f"{tell.reason} ({tell.state})"))
+        if tell.letter.reader == "platform":
+            rows.append((speak._("Case number"), tell.letter.case.case_id))
         if tell.letter.answer is not None and tell.letter.answer.refund_amount is not None:
             rows.append((speak._("Refund offered by the shop"), speak.amount(tell.letter.answer.refund_amount)))
     return rows
@@ -499,6 +514,8 @@ def contact_of(merchant: Merchant, speak: Language) -> list[tuple[str, str, str 
 
 def _closing(tell: _Telling) -> list[str]:
     speak = tell.speak
+    if tell.letter.reader == "platform":
+        return [speak._("Sent automatically by {platform}.", platform=tell.platform)]
     closing = [speak._("This link is meant for you alone: whoever has it can act in your name.")]
     if tell.letter.case is not None:
         closing.append(speak._("Under it you find the whole case with all messages, also after its end."))

@@ -16,7 +16,7 @@ ROWS = {
 
 
 def mailed_now(play: Play) -> set[tuple[str, str]]:
-    return {(mail.party, mail.kind) for mail in notices_for(play.events[-1], play.file)}
+    return {(mail.party, mail.kind) for mail in notices_for(play.events[-1], play.file, lead="lead@platform.example")}
 
 
 def kinds(play: Play) -> set[tuple[str, str]]:
@@ -66,4 +66,5 @@ def test_who_is_told_what() -> None:
     play.act("platform", "reopen", message="Sorry")
     assert kinds(play) == {("merchant", "case_reopened"), ("buyer", "case_reopened")}
     play.wake()
-    assert kinds(play) == set()
+    assert kinds(play) == {("platform", "reminder")}
+    assert notices_for(play.events[-1], play.file) == [], "who leads its team has no mailbox unless one is named"
