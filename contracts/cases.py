@@ -387,6 +387,9 @@ class CaseOpened(CaseEvent, kind="case.opened"):
     report: Report
     order: Order
     facts: tuple[Fact, ...] = ()
+    refundable_at_once: Money | None = None
+    """What a rule may refund by itself (CP-07): all that is left of the order for this case, or nothing while another case of
+    it asks for some of that. None where it was not said yet."""
     change: Change
     case_version: int = 1
 

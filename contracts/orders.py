@@ -248,6 +248,8 @@ class Report(ReportContent):
     programme: Code  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
     evidence: tuple[Evidence, ...] = ()
     actor: Actor
+    proved: bool | None = None
+    """As in `SubmitReport`; None where it was not said yet."""
     at: Moment
 
 
@@ -311,6 +313,9 @@ class SubmitReport(Message, kind="report.submit"):
     reported when the report is accepted; a refused report leaves nothing."""
     given: bool = False
     actor: Actor
+    proved: bool | None = None
+    """Whether the reporter is proved to be the buyer or to speak for it: by the order's own link, as partner or platform, by a
+    mail whose sender's domain vouches for it. Whoever fills in a form or writes under an address need not be."""
 
 
 class AskClaim(Message, kind="claim.ask"):

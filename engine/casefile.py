@@ -39,6 +39,7 @@ __all__ = [
     "ledger_of",
     "open_reservations",
     "payer_of",
+    "promised",
     "promises_of",
     "unproved",
     "variant_of",
@@ -151,6 +152,13 @@ def promises_of(file: CaseFile, case_id: str) -> tuple[LedgerEntry, ...]:
     """What a case has promised and may still take back. What the platform is to pay is not among it: its payment provider may
     be at it already."""
     return tuple(entry for entry in open_reservations(file.ledger) if entry.case_id == case_id and entry.executor != "platform")
+
+
+def promised(file: CaseFile, case_id: str) -> Money:
+    """What a case has promised and may still flow: never more than has not flowed yet of what was paid."""
+    paid = file.order.amount
+    standing = sum((entry.amount.amount for entry in promises_of(file, case_id)), Decimal(0))
+    return Money(amount=max(min(standing, paid.amount - executed_amount(file.ledger)), Decimal(0)), currency=paid.currency)
 
 
 def flowing(ledger: Iterable[LedgerEntry], case_id: str) -> tuple[LedgerEntry, ...]:

@@ -51,7 +51,6 @@ from engine.casefile import (
     CLOSED,
     Case,
     CaseFile,
-    available_to,
     entries_of_fact,
     executed_amount,
     executions,
@@ -62,7 +61,7 @@ from engine.casefile import (
 )
 from engine.fairness import given_back, known_by, lost_by, lost_in, told_by
 from engine.forms import Filled, fill, text_error
-from engine.guards import Situation, fits, open_rows, row_for
+from engine.guards import Situation, fits, open_rows, refundable_at_once, row_for
 from engine.payouts import flagged
 from engine.programmes import Programme, Programmes, Transition
 
@@ -349,7 +348,7 @@ def _open(
         return Refusal(Problem.report_refused("reason_unknown", f"{report.programme} knows no reason {report.reason}."))
     if row.to is None:  # a programme is validated to open a case somewhere
         raise LookupError(f"{report.reason} opens no case")
-    event = CaseOpened(
+    opened = CaseOpened(
         case_id=case_id,
         order_id=command.order.order_id,
         actor=report.actor,
@@ -360,7 +359,8 @@ def _open(
         facts=command.facts,
         change=Change(state=row.to, turn=row.turn or programme.states[row.to].turn),
     )
-    after = evolve(file, event)
+    after = evolve(file, opened)
+    event = opened.model_copy(update={"refundable_at_once": refundable_at_once(after, case_id, programmes)})
     now = Situation(after, after.cases[case_id], programme, report.actor.role, at)
     return [_with_deadlines(now, event, row, {}, command_id, after)]
 
@@ -382,6 +382,8 @@ def _act(
         return Refusal(Problem.forbidden("Nobody decides without a rule; name it in decided_by."))
     if command.if_match is not None and command.if_match != case.version:
         return Refusal(Problem.version_mismatch(command.if_match, case.version))
+    if now.role == "system" and not refundable_at_once(file, case.case_id, programmes).amount:
+        return Refusal(Problem.action_not_allowed(command.action, ()))
     rows = open_rows(now, command.action)
     if not rows:
         return Refusal(Problem.action_not_allowed(command.action, allowed_names(now)))
@@ -660,11 +662,10 @@ def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str
             entry_id=child_id("lge", order.order_id, cause, case_id, str(len(entries))),
             kind=kind,
             amount=amount,
-            case_id=case_id,
             decision_id=decision_id,
             executor=executor,
             at=now.at,
-            **more,
+            **{"case_id": case_id, **more},
         )
         entries.append(entry)
         return entry
@@ -700,11 +701,14 @@ def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str
         before = sum((each.amount for each in executions(now.file.ledger) if each.case_id == case_id), _zero(now))
         claimed = now.case.claimed or order.amount
         if claimed > before:
-            flags = ("over_refund",) if claimed - before > available_to(now.file, case_id) else ()
+            flags = ("over_refund",) if claimed - before > _unpaid(now) else ()
             decision_id = child_id("dec", order.order_id, cause)
             write("executed", claimed - before, effects.flow.executor, decision_id, confirmed_by="provider", flags=flags)
-            for entry in _recalled(now, entries):
-                write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
+            for entry, kept in _overtaken(now, entries):
+                owner = {"executor": entry.executor, "decision_id": entry.decision_id, "case_id": entry.case_id}
+                write("released", entry.amount, **owner, settles=entry.entry_id)
+                if kept.amount:
+                    write("reserved", kept, **owner)
     return tuple(entries)
 
 
@@ -714,18 +718,29 @@ def _left(now: Situation, entries: Iterable[LedgerEntry]) -> Money:
     return Money(amount=max(paid.amount - executed_amount((*now.file.ledger, *entries)), Decimal(0)), currency=paid.currency)
 
 
-def _recalled(now: Situation, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """Refunds that the platform was to pay and that no longer fit into what is left: what the provider has paid is not paid
-    again. One that was paid in the meantime is told of and flagged."""
-    recalled: list[LedgerEntry] = []
-    left = _left(now, entries).amount
-    for entry in open_reservations((*now.file.ledger, *entries)):
-        if entry.executor == "platform":
-            left -= entry.amount.amount
-            if left < 0:
-                left += entry.amount.amount
-                recalled.append(entry)
-    return recalled
+def _unpaid(now: Situation) -> Money:
+    """What has neither flowed yet of what was paid nor is to be paid by the platform, whose provider may be at it already."""
+    due = sum((entry.amount for entry in open_reservations(now.file.ledger) if entry.executor == "platform"), _zero(now))
+    left = _left(now, ())
+    return left - due if due < left else _zero(now)
+
+
+def _overtaken(now: Situation, entries: Sequence[LedgerEntry]) -> list[tuple[LedgerEntry, Money]]:
+    """Refunds that were reserved and no longer fit into what is left, with what is kept of each: what the provider has paid
+    nobody pays again. The platform's stand before promises of a merchant, the older before the newer. One of the platform's is
+    paid whole or not at all, and told of and flagged where it was paid in the meantime; of a promise stands what still fits."""
+    overtaken: list[tuple[LedgerEntry, Money]] = []
+    left = _left(now, entries)
+    standing = open_reservations((*now.file.ledger, *entries))
+    for entry in sorted(standing, key=lambda entry: entry.executor != "platform"):
+        if entry.amount <= left:
+            left -= entry.amount
+        elif entry.executor == "platform":
+            overtaken.append((entry, _zero(now)))
+        else:
+            overtaken.append((entry, left))
+            left = _zero(now)
+    return overtaken
 
 
 def _zero(now: Situation) -> Money:

@@ -10,10 +10,10 @@ from contracts.actors import Role
 from contracts.cases import StatusLabel
 from contracts.money import Money, digits_of
 from engine.calendar import add
-from engine.casefile import Case, CaseFile, available_to, variant_of
-from engine.programmes import Programme, Transition, When
+from engine.casefile import Case, CaseFile, available_to, flowing, promised, variant_of
+from engine.programmes import Programme, Programmes, Transition, When
 
-__all__ = ["GUARDS", "Situation", "fits", "open_rows", "row_for", "smallest"]
+__all__ = ["GUARDS", "Situation", "fits", "open_rows", "refundable_at_once", "row_for", "smallest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ GUARDS: Mapping[str, Callable[[Situation, Any], bool]] = {
     "by": lambda now, roles: now.role in roles,
     "answer": lambda now, answers: now.case.answer is not None and now.case.answer.refund in answers,
     "variant": lambda now, variants: variant_of(now.file, now.case) in variants,
+    "outcome": lambda now, outcomes: now.case.outcome in outcomes,
+    "promised": lambda now, wanted: bool(promised(now.file, now.case.case_id).amount) == wanted,
     "answered": lambda now, wanted: (now.case.answer is not None) == wanted,
     "mark": lambda now, mark: mark in now.case.marks,
     "no_mark": lambda now, mark: mark not in now.case.marks,
@@ -74,19 +76,58 @@ def fits(now: Situation, when: When) -> bool:
 
 
 def _fits(now: Situation, row: Transition) -> bool:
-    if row.amount == "partial" and now.available <= smallest(now.file.order.amount.currency):
-        return False
-    return fits(now, row.when)
+    return _payable(now, row) and fits(now, row.when)
+
+
+def _payable(now: Situation, row: Transition) -> bool:
+    """Whether there is what a row refunds. A refund of nothing is one only where nothing was paid."""
+    match row.amount:
+        case "partial":
+            return now.available > smallest(now.file.order.amount.currency)
+        case "full" | "any":
+            return bool(now.available.amount or not now.file.order.amount.amount)
+        case _:
+            return True
 
 
 def open_rows(now: Situation, action: str) -> tuple[Transition, ...]:
-    """The rows that this actor's action can take now; none: the action is not open. No rule refunds where nothing was paid, or
-    nothing is left of it: such a case goes the ordinary way."""
-    if now.role == "system" and not now.available.amount:
-        return ()
+    """The rows that this actor's action can take now; none: the action is not open."""
     return tuple(row for row in now.programme.rows("action", action, now.case.state) if _fits(now, row))
 
 
 def row_for(now: Situation, trigger: str, name: str, state: str | None) -> Transition | None:
     """The first row that fits a fact or a silence."""
     return next((row for row in now.programme.rows(trigger, name, state) if _fits(now, row)), None)  # type: ignore[arg-type]
+
+
+def refundable_at_once(file: CaseFile, case_id: str, programmes: Programmes) -> Money:
+    """What a rule may refund a case by itself (CP-07): all that is available to it, or nothing while another case of the order
+    asks for some of that. Nobody has decided then who gets it, and what a claim's provider moves it moves whatever the ledger
+    says."""
+    if any(_asks(file, other, programmes) for other in file.cases.values() if other.case_id != case_id):
+        return Money.zero(file.order.amount.currency)
+    return available_to(file, case_id)
+
+
+def _asks(file: CaseFile, case: Case, programmes: Programmes) -> bool:
+    """Whether a case asks for an amount beyond what flows by it or is reserved for it: its claim, as long as somebody outside
+    may still pay it, or what is proposed."""
+    if _may_flow(file, case, programmes):
+        asked = case.claimed or file.order.amount
+    elif case.is_open:
+        asked = case.proposal.refund_amount if case.proposal else case.claimed
+    else:
+        return False
+    counted = sum((entry.amount for entry in flowing(file.ledger, case.case_id)), Money.zero(file.order.amount.currency))
+    return asked is not None and asked > counted
+
+
+def _may_flow(file: CaseFile, case: Case, programmes: Programmes) -> bool:
+    """Whether something that can happen to a case now makes money flow that the ledger has not reserved."""
+    programme = programmes.get(case.policy.programme, case.policy.version)
+    return any(
+        row.effects.flow is not None
+        for name, action in programme.actions.items()
+        for role in action.by
+        for row in open_rows(Situation(file, case, programme, role, file.at), name)
+    )

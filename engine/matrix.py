@@ -11,16 +11,18 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from contracts.cases import CaseOpened
+from contracts.ids import order_of
 from contracts.matrix import BackTestResult, DecisionRule, DecisionRuleContent, RuleCaps, TriedCase
 from contracts.money import Money
 from engine.casefile import balance, ledger_of
-from engine.programmes import Programmes
+from engine.programmes import Programme, Programmes
 
 __all__ = [
     "HISTORY",
     "BackTest",
     "Opening",
     "asks_history",
+    "decided_by_rules",
     "granted",
     "in_force",
     "matched",
@@ -39,8 +41,8 @@ MOST_LISTED = 20_000
 @dataclass(frozen=True, slots=True)
 class Opening:
     """A case as it opened, as far as rules ask. `buyer` stands for the buyer's e-mail address without being it; `day` is the
-    day in the merchant's zone; `amount` was paid for the order, `left` is what the order's facts leave of it to refund.
-    `decidable`: the platform may decide such a case by itself, which it may not where an outside body does."""
+    day in the merchant's zone; `amount` was paid for the order, `left` is what of it may be refunded at once. `decidable`: a
+    rule may decide this case."""
 
     case_id: str
     at: datetime
@@ -55,14 +57,16 @@ class Opening:
 
 
 def opening_of(event: CaseOpened, buyer: str, programmes: Programmes) -> Opening:
-    """The opening that an event tells of. Not for rules to decide is a case of a programme that is not known here (yet), one on
-    an order that is known from its report alone, one that came by mail, whose sender nobody has proved, and one on an order of
-    which nothing is left to refund."""
+    """The opening that an event tells of. Not for rules to decide is a case of a programme that is not known here (yet) or that
+    an outside body decides, one on an order that is known from its report alone, one whose reporter nobody has proved, and one
+    of whose order nothing may be refunded at once: it is refunded, or another case asks for it."""
     try:
-        action = programmes.get(event.policy.programme, event.policy.version).actions.get("decide")
+        ruled = decided_by_rules(programmes.get(event.policy.programme, event.policy.version))
     except KeyError:
-        action = None
-    left = balance(event.order.amount, ledger_of(event.order, event.facts)).refundable
+        ruled = False
+    left = event.refundable_at_once
+    if left is None:
+        left = balance(event.order.amount, ledger_of(event.order, event.facts)).refundable
     return Opening(
         case_id=event.case_id,
         at=event.at,
@@ -73,12 +77,14 @@ def opening_of(event: CaseOpened, buyer: str, programmes: Programmes) -> Opening
         amount=event.order.amount,
         left=left,
         day=_day(event.at, event.order.timezone),
-        decidable=action is not None
-        and "system" in action.by
-        and event.order.origin == "registered"
-        and left.amount > 0
-        and not event.report.actor.id.startswith("mail:"),
+        decidable=ruled and event.order.origin == "registered" and left.amount > 0 and event.report.proved is True,
     )
+
+
+def decided_by_rules(programme: Programme) -> bool:
+    """Whether the platform may decide cases of a programme by a rule."""
+    action = programme.actions.get("decide")
+    return action is not None and "system" in action.by
 
 
 @lru_cache(maxsize=256)
@@ -165,6 +171,8 @@ class BackTest:
     _costs: dict[str, Money] = field(default_factory=dict)
     _taken: dict[str, Counter[str]] = field(default_factory=dict)
     _earlier: dict[str, deque[datetime]] = field(default_factory=dict)
+    _refunded: set[str] = field(default_factory=set)
+    """Orders of which the rule has left nothing."""
 
     def add(self, opening: Opening) -> None:
         """Try the rule on the next case."""
@@ -172,13 +180,15 @@ class BackTest:
         if (self.since is not None and opening.at < self.since) or (self.until is not None and opening.at >= self.until):
             return
         self.cases += 1
-        if not meets(self.rule, opening, buyer_cases):
+        order_id = order_of(opening.case_id)
+        if order_id in self._refunded or not meets(self.rule, opening, buyer_cases):
             return
         self.matched += 1
         decision = self.rule.decision
         if decision == "refund":
             if granted(self.rule.caps, opening, self._taken.setdefault(opening.day, Counter())):
                 self.decided += 1
+                self._refunded.add(order_id)
                 spent = self._costs.get(opening.left.currency)
                 self._costs[opening.left.currency] = opening.left if spent is None else spent + opening.left
             else:

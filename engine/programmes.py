@@ -156,6 +156,10 @@ class When(Terms):
     """The merchant's answer is one of these."""
     variant: tuple[Variant, ...] | None = None
     """The merchant's answer offers this."""
+    outcome: tuple[Outcome, ...] | None = None
+    """The case ended like this."""
+    promised: bool | None = None
+    """Whether the case has promised money that may still flow."""
     answered: bool | None = None
     """Whether the merchant has ever answered this case."""
     mark: str | None = None

@@ -100,6 +100,8 @@ class PreviewMoney(Model):
     released: Money
     refundable: Money
     executor: Executor | None = None
+    over_refund: Money | None = None
+    """By how much more would then have flowed than was paid, where it would."""
 
 
 class PreviewProtection(Model):
@@ -184,7 +186,8 @@ def preview(
     zero = Money.zero(file.order.amount.currency)
     sums = moved(change.ledger) if change else {}
     due = change.refund_due.amount if change and change.refund_due else zero
-    protection = None
+    protection, left = None, balance(file.order.amount, file.ledger)
+    over = left.executed + left.reserved - left.paid
     if standing is not None:
         ends = any(each.change.protection_ends for each in events if hasattr(each, "change"))  # type: ignore[attr-defined]
         after = standing_with(standing, open_cases_of(file), protection_ends=ends)
@@ -198,7 +201,8 @@ def preview(
             reserved=sums.get("reserved", zero),
             executed=sums.get("executed", zero) + due,
             released=sums.get("released", zero),
-            refundable=balance(file.order.amount, file.ledger).refundable,
+            refundable=left.refundable,
+            over_refund=over if sums and over.amount > 0 else None,
             executor=next((entry.executor for entry in change.ledger if entry.kind == "reserved"), None) if change else None,
         ),
         messages=told_of(last),

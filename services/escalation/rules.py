@@ -14,6 +14,7 @@ from contracts.matrix import (
 from contracts.money import Money
 from contracts.problems import FieldError, Problem
 from contracts.topics import ESCALATION_EVENTS
+from engine.matrix import decided_by_rules
 from engine.programmes import Programmes
 from services.escalation.answers import refusing, repeating
 
@@ -112,7 +113,12 @@ def misfits(content: DecisionRuleContent, programmes: Programmes) -> Iterator[Fi
             pointer="/programme", detail=f"There is no programme {content.programme}; use one of {', '.join(names)}."
         )
         return
-    asked = names if content.programme is None else (content.programme,)
+    deciding = tuple(name for name in names if any(map(decided_by_rules, programmes.versions(name))))
+    if content.programme is not None and content.programme not in deciding:
+        detail = f"No rule decides cases of {content.programme}; use one of {', '.join(deciding)}."
+        yield FieldError(pointer="/programme", detail=detail)
+        return
+    asked = deciding if content.programme is None else (content.programme,)
     reasons = {code for name in asked for version in programmes.versions(name) for code in version.reasons}
     for index, reason in enumerate(wanted.reasons or ()):
         if reason not in reasons:

@@ -241,7 +241,8 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
 
 def preview_shown(preview: Preview, principal: Principal) -> dict[str, Any]:
     """What an action would do (NX-04)."""
-    return seen(principal, "preview", preview.model_dump(mode="json"))
+    shown = preview.model_dump(mode="json")
+    return seen(principal, "preview", {**shown, "money": _present(shown["money"])})
 
 
 def message_shown(message: Mapping[str, Any]) -> dict[str, Any]:

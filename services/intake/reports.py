@@ -96,6 +96,7 @@ def submit_report(
             "programme": name,
             "evidence": command.evidence,
             "actor": _reporter(command.actor, reason),
+            "proved": command.proved,
             "at": envelope.time,
         }
     )

@@ -203,6 +203,30 @@ def test_live_the_same_rule_decides_as_its_back_test_said(world: World) -> None:
     assert trial["capped"] > 0
 
 
+@pytest.mark.rule("CP-07", "NX-18", "NX-06")
+def test_nothing_is_refunded_at_once_beside_a_claim_or_on_anybody_s_word(world: World) -> None:
+    """Who knows a number and an address fills in a form; a chargeback's provider pays whatever the platform has paid."""
+    shop = world.shop(programmes=["buyer-protection", "returns-desk", "claims"], of_partner=True)
+    form = shop.staff.post(f"/v1/merchants/{shop.merchant_id}/forms", {"channel": "shop"}).ok()
+    rule = make_rule(world, shop)
+    claimed, guessed, plain = (world.order(shop, amount=eur("20.00"), lines=[]) for _ in range(3))
+    about = {"reason": "chargeback", "programme": "claims", "external_id": world.name("cb")}
+    world.partner.post(f"/v1/orders/{claimed['order_id']}/reports", about).ok()
+    beside = world.buyer(claimed).report(claimed)
+    told = {
+        "reason": "complaint",
+        "order_number": guessed["order_number"],
+        "contact": {"email": guessed["buyer"]["email"]},
+    }
+    by_form = world.bearer("nobody").post(f"/v1/forms/{form['token']}/reports", told).ok()
+    own = world.buyer(plain).report(plain)
+    found = settled(world, beside, by_form, own)
+    assert [case["outcome"] for case in found] == [None, None, "decided_refund"]
+    assert found[1]["order_id"] == guessed["order_id"]
+    trial = world.platform.post(BACK_TESTS, {"rule_id": rule["rule_id"]}).ok()
+    assert trial["decisions"] == [{"case_id": own["case_id"], "decision": "refund"}]
+
+
 @pytest.mark.rule("CP-07")
 def test_rules_are_versioned_and_withdrawn(world: World) -> None:
     shop = world.shop()
@@ -283,6 +307,7 @@ BAD_RULES: list[tuple[str, Json, str]] = [
     ("no decision", {"decision": None}, "/decision"),
     ("an unknown decision", {"decision": "maybe"}, "/decision"),
     ("an unknown programme", {"programme": "nothing"}, "/programme"),
+    ("a programme that others decide", {"programme": "claims"}, "/programme"),
     ("an unknown reason", {"conditions": {"reasons": ["too_loud"]}}, "/conditions/reasons/0"),
     ("no reasons at all", {"conditions": {"reasons": []}}, "/conditions/reasons"),
     ("a number for money", {"conditions": {"amount_max": 30}}, "/conditions/amount_max"),

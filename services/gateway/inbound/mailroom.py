@@ -284,7 +284,7 @@ class Mailroom:
         elif case_id is not None:
             await self._say(document, mail, body, case_id, addressed.role)
         elif addressed.role == "buyer":
-            await self._report(document, mail, body)
+            await self._report(document, mail, body, proved=proven == "proven")
         else:
             await self._to_team(document, mail, about)
 
@@ -306,7 +306,7 @@ class Mailroom:
         elif case_id is not None:
             await self._say(document, mail, body, case_id, "buyer")
         else:
-            await self._report(document, mail, body)
+            await self._report(document, mail, body, proved=True)
 
     async def _orders_named(self, mail: Mail) -> list[Body]:
         numbers = order_numbers(mail)
@@ -381,9 +381,9 @@ class Mailroom:
         command = PostMessage(case_id=case_id, text=taken.words(_locale(body, party)), evidence=evidence, actor=actor)
         return await self.gateway.commands.ask(CASES_COMMANDS, order_id, command, command_id, Preference(_WAIT_S, ""))
 
-    async def _report(self, document: Document, mail: Mail, body: Body) -> None:
+    async def _report(self, document: Document, mail: Mail, body: Body, *, proved: bool) -> None:
         """Feedback by mail (BP-06). Which of the form's answers it is (BP-07) nobody has chosen, so it is the one that goes
-        straight to the platform's team: another problem."""
+        straight to the platform's team: another problem. `proved`: the mail server in front vouches for its sender."""
         order_id = body["order"]["order_id"]
         taken = await asyncio.to_thread(Taken.of, mail)
         if taken.is_empty:
@@ -391,7 +391,7 @@ class Mailroom:
             return
         actor = Actor(role="buyer", id=f"mail:{document['_id']}")
         try:
-            outcome = await self.report(document["mail_id"], taken, body, "other", actor)
+            outcome = await self.report(document["mail_id"], taken, body, "other", actor, proved=proved)
         except ProblemError as refused:
             if refused.problem.status >= 500:
                 raise
@@ -399,13 +399,13 @@ class Mailroom:
             return
         await self._settle(document, mail, case_id=outcome.get("case_id"), order_id=order_id, written_at=wall_clock())
 
-    async def report(self, cause: str, taken: Taken, body: Body, reason: str, actor: Actor) -> Document:
+    async def report(self, cause: str, taken: Taken, body: Body, reason: str, actor: Actor, *, proved: bool) -> Document:
         """Have a report submitted with its files, as `post`."""
         order_id = body["order"]["order_id"]
         command_id = derived("inbound", cause, order_id, reason)
         evidence = await self._evidence(taken, order_id, command_id, "buyer", actor)
         content = ReportContent(reason=reason, text=taken.words(_locale(body, "buyer")))
-        command = SubmitReport(order_id=order_id, content=content, evidence=evidence, actor=actor)
+        command = SubmitReport(order_id=order_id, content=content, evidence=evidence, actor=actor, proved=proved)
         return await self.gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, Preference(_WAIT_S, ""))
 
     async def _evidence(self, taken: Taken, order_id: str, command_id: str, party: Party, actor: Actor) -> tuple[Evidence, ...]:

@@ -218,6 +218,7 @@ async def report_by_form(
             form_id=form.form.form_id,
             order=about.order,
             actor=reporter.actor(),
+            proved=False,
         )
         done = await reported(gateway, command, command_id, preference(request))
     except Promised as promised:

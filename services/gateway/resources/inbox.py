@@ -222,7 +222,7 @@ async def _assigned(gateway: Gateway, mailroom: Mailroom, principal: Principal, 
             outcome = await mailroom.post(cause, taken, body, wanted.case_id, wanted.party, actor)
         else:
             actor = Actor(role="platform", id=principal.name, acts_for="buyer")
-            outcome = await mailroom.report(cause, taken, body, str(wanted.reason), actor)
+            outcome = await mailroom.report(cause, taken, body, str(wanted.reason), actor, proved=True)
     except ProblemError as refused:
         if refused.problem.status < 500:
             await mailroom.mails.undirect(mail["_id"], target)

@@ -101,6 +101,7 @@ async def report(
         evidence=evidence,
         given=principal.was_given(body["order"]["merchant_id"]),
         actor=principal.actor(for_buyer=True),
+        proved=True,
     )
     return await reported(gateway, command, command_id, preference(request))
 

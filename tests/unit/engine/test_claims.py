@@ -166,8 +166,30 @@ def test_a_claim_shares_the_ledger_and_excess_is_flagged() -> None:
     assert play.file is not None
     (entry,) = [each for each in play.file.ledger if each.case_id == first.case_id]
     assert (entry.kind, entry.executor, entry.confirmed_by, entry.settles) == ("executed", "provider", "provider", None)
-    assert entry.flags == ("over_refund",)
-    assert play.money == ("70.00", "60.00", "0.00")
+    assert (entry.flags, play.money) == ((), ("40.00", "60.00", "0.00")), "of the promise stands what is left"
+    play.act("buyer", "react", reaction="received")
+    play.report("marketplace_guarantee", "claims", "partner", amount=euros(60), answer_by=CLAIM["answer_by"])
+    play.act("merchant", "accept_claim")
+    assert play.file.ledger[-1].flags == ("over_refund",)
+    assert play.money == ("0.00", "160.00", "0.00")
+
+
+@pytest.mark.rule("CP-03", "NX-06")
+@pytest.mark.parametrize(("outcome", "executed"), [("lost", "60.00"), ("won", "0.00")])
+def test_what_came_of_a_claim_that_the_buyer_took_back_is_recorded_once(outcome: str, executed: str) -> None:
+    """A buyer's word is not the provider's. The end stays as it was, the ledger follows the money."""
+    play = claim()
+    play.act("buyer", "withdraw")
+    assert set(play.allowed("partner")) == {"record_outcome"}
+    assert "record_outcome" not in play.allowed("merchant")
+    play.act("partner", "record_outcome", outcome=outcome)
+    assert (play.case.state, play.case.outcome, play.money[1]) == ("resolved", "withdrawn", executed)
+    assert play.file is not None
+    assert all((entry.executor, entry.case_id) == ("provider", play.case.case_id) for entry in play.file.ledger)
+    assert problem(play.act("partner", "record_outcome", outcome="lost")).status == 409
+    ended = claim()
+    ruled("won")(ended)
+    assert problem(ended.act("partner", "record_outcome", outcome="lost")).status == 409
 
 
 @pytest.mark.rule("CP-03", "NX-06")

@@ -186,6 +186,21 @@ def test_a_back_test_knows_the_buyer_s_cases_from_before_its_span() -> None:
 
 
 @pytest.mark.rule("NX-18")
+def test_a_back_test_refunds_an_order_once() -> None:
+    """As live: a full refund leaves nothing for a later case of the same order. A capped one leaves all of it."""
+    again = {"case_id": f"cas_{1:032x}_2"}
+    test = BackTest(content())
+    for case in (opening(1), opening(1, **again), opening(2)):
+        test.add(case)
+    assert [each.case_id[-3:] for each in test.tried] == ["1_1", "2_1"]
+    assert test.result().costs == (eur(40),)
+    capped = BackTest(content(caps={"per_merchant_day": 0}))
+    for case in (opening(1), opening(1, **again)):
+        capped.add(case)
+    assert capped.capped == 2
+
+
+@pytest.mark.rule("NX-18")
 def test_costs_are_by_currency_the_rule_s_own_first() -> None:
     pln = Money(amount=Decimal("5.00"), currency="PLN")
     anything = BackTest(content())
@@ -222,6 +237,12 @@ def test_only_where_the_platform_decides_can_a_rule_decide() -> None:
     assert not opening_of(event.model_copy(update={"facts": (whole,)}), "b", Programmes.shipped()).decidable
     nothing_paid = event.model_copy(update={"order": event.order.model_copy(update={"amount": eur(0)})})
     assert not opening_of(nothing_paid, "b", Programmes.shipped()).decidable, "there is nothing to refund"
+    by_form = event.model_copy(update={"report": event.report.model_copy(update={"proved": False})})
+    assert not opening_of(by_form, "b", Programmes.shipped()).decidable, "anybody may fill it in"
+    unsaid = event.model_copy(update={"report": event.report.model_copy(update={"proved": None})})
+    assert not opening_of(unsaid, "b", Programmes.shipped()).decidable, "what nobody has said is not proved"
+    claimed = event.model_copy(update={"refundable_at_once": eur(0)})
+    assert not opening_of(claimed, "b", Programmes.shipped()).decidable, "another case asks for it"
     late = case_opened(2, at=datetime(2024, 1, 10, 23, 30, tzinfo=UTC)).message
     assert isinstance(late, CaseOpened)
     assert opening_of(late, "b", Programmes.shipped()).day == "2024-01-11", "a day in the merchant's zone"

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from contracts.actors import Role
-from contracts.cases import ConfirmExecution, TakeAction
+from contracts.cases import CaseOpened, ConfirmExecution, RuleRef, TakeAction
 from contracts.envelope import Envelope
 from contracts.orders import FactRecorded
 from engine.casefile import CaseFile, LedgerEntry, balance, open_reservations
 from engine.decide import Refusal, decide, evolve
 from engine.programmes import Programmes
-from engine.views import preview, refund_status
+from engine.views import explained_deadlines, preview, refund_status
 from tests.unit.cases.reporting import REPORTED, Reported, actor
-from tests.unit.engine.playing import Play, euros
+from tests.unit.engine.playing import Play, euros, pointers, problem
 
 PROGRAMMES = Programmes.shipped()
 ALL = {"amount": "9999.00", "currency": "EUR"}
@@ -141,22 +141,125 @@ def test_what_the_provider_has_paid_on_a_claim_the_platform_does_not_pay_again()
 
 
 @pytest.mark.rule("NX-06", "CP-03")
-@pytest.mark.parametrize(("reacts", "executed", "flags"), [(True, "80.00", ("over_refund",)), (False, "40.00", ())])
-def test_nobody_is_presumed_to_have_paid_what_a_claim_has_brought(reacts: bool, executed: str, flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("reacts", [True, False])
+def test_what_a_claim_has_brought_no_merchant_owes_any_more(reacts: bool) -> None:
     play = Play(paid=40)
     case_id = play.report()
     play.act("merchant", "answer", refund="yes", message="Yes.")
     play.report("chargeback", "claims", "partner", answer_by=play.now + timedelta(days=9))
     play.act("merchant", "accept_claim")
     assert play.file is not None
+    assert play.money == ("0.00", "40.00", "0.00")
+    assert not any(entry.flags for entry in play.file.ledger)
     case = play.file.cases[case_id]
+    (told,) = explained_deadlines(play.file, case_id, play.programmes)
+    assert told.on_silence.money == {}, "the promise was let go of when the claim brought the money"
+    assert "40" not in told.on_silence.text
     if reacts:
         play.act("buyer", "react", case=case_id, reaction="received")
     else:
         play.wake(case.deadlines[0], case)
     assert play.file.cases[case_id].state == "resolved"
-    assert play.money[:2] == ("0.00", executed)
-    assert play.file.ledger[-1].flags == flags
+    assert play.money == ("0.00", "40.00", "0.00")
+
+
+def by_rule(play: Play, case_id: str) -> Any:
+    return play.act("system", "decide", case_id, rule=RuleRef(rule_id="drl_1", version=1), outcome="refund", message="At once.")
+
+
+@pytest.mark.rule("CP-07", "CP-03", "NX-06")
+def test_no_rule_decides_while_a_claim_on_the_order_is_out() -> None:
+    """What its provider moves it moves whatever the ledger says: the platform would pay beside it, and nobody decided that."""
+    play = Play(paid=80)
+    claim = play.report("chargeback", "claims", "partner", amount=euros(30), answer_by=play.now + timedelta(days=9))
+    case_id = play.report("not_received")
+    assert isinstance(play.events[-1], CaseOpened)
+    assert play.events[-1].refundable_at_once == euros(0)
+    assert problem(by_rule(play, case_id)).status == 409
+    play.act("buyer", "withdraw", claim)
+    assert problem(by_rule(play, case_id)).status == 409, "the buyer's word is not the provider's"
+    play.act("partner", "record_outcome", claim, outcome="lost")
+    by_rule(play, case_id)
+    assert play.money == ("50.00", "30.00", "0.00"), "all that is left"
+
+
+@pytest.mark.rule("CP-07", "NX-06")
+def test_no_rule_decides_over_a_proposal_that_others_may_accept() -> None:
+    play = Play(paid=80)
+    reviewed = play.report("other")
+    play.act("platform", "propose", message="Half of it?", refund_amount=euros(40))
+    case_id = play.report("damaged", "order-issues")
+    assert problem(by_rule(play, case_id)).status == 409
+    play.act("buyer", "decline_proposal", reviewed)
+    by_rule(play, case_id)
+    assert play.money == ("80.00", "0.00", "0.00")
+
+
+@pytest.mark.rule("CP-07", "NX-06")
+def test_what_others_promised_or_took_a_rule_leaves_alone() -> None:
+    play = Play(paid=80)
+    play.report("complaint", "returns-desk")
+    play.act("merchant", "accept", resolution="refund", message="Yes.", refund_amount=euros(30))
+    case_id = play.report("not_received")
+    assert isinstance(play.events[-1], CaseOpened)
+    assert play.events[-1].refundable_at_once == euros(50)
+    by_rule(play, case_id)
+    assert play.money == ("80.00", "0.00", "0.00")
+
+
+@pytest.mark.rule("NX-03", "BP-12", "OI-05")
+def test_nothing_is_refunded_only_where_nothing_was_paid() -> None:
+    for paid in (80, 0):
+        play = Play(paid=paid)
+        if paid:
+            play.fact("refunded", paid)
+        play.report("no_refund")
+        answers = play.allowed("merchant")["answer"].fields["properties"]["refund"]["enum"]
+        assert answers == (["no"] if paid else ["yes", "yes_after_return", "no"])
+        said = play.act("merchant", "answer", refund="yes", message="Yes.")
+        assert pointers(said) == ["/refund"] if paid else not isinstance(said, Refusal)
+        play.report("damaged", "order-issues")
+        assert ("refund" in play.allowed("merchant")) == (not paid)
+        play.report("complaint", "returns-desk")
+        accepted = play.act("merchant", "accept", resolution="refund", message="Yes.")
+        assert pointers(accepted) == ["/resolution"] if paid else not isinstance(accepted, Refusal)
+        play.report("other")
+        decisions = play.allowed("platform")["decide"].fields["properties"]["outcome"]["enum"]
+        assert decisions == (["no_refund"] if paid else ["refund", "no_refund"])
+
+
+@pytest.mark.rule("NX-06", "CP-03")
+def test_of_promises_what_still_fits_beside_a_claim_stands() -> None:
+    """The older promise stands whole, of the newer one what is left; each stays its own case's."""
+    play = Play(paid=100)
+    older = play.report("not_received")
+    play.act("merchant", "answer", refund="yes", message="Yes.", refund_amount=euros(30))
+    newer = play.report("complaint", "returns-desk")
+    play.act("merchant", "accept", resolution="refund", message="Yes.", refund_amount=euros(60))
+    play.report("chargeback", "claims", "partner", amount=euros(50), answer_by=play.now + timedelta(days=9))
+    play.act("merchant", "accept_claim")
+    assert play.file is not None
+    assert [(entry.case_id, entry.amount) for entry in open_reservations(play.file.ledger)] == [
+        (older, euros(30)),
+        (newer, euros(20)),
+    ]
+    assert play.money == ("50.00", "50.00", "0.00")
+    assert refund_status(play.file, newer).decided == euros(20)
+
+
+@pytest.mark.rule("NX-04", "NX-06", "CP-03")
+@pytest.mark.parametrize(("paid_before", "over"), [(True, euros(40)), (False, None)])
+def test_the_preview_of_a_claim_says_by_how_much_too_much_would_flow(paid_before: bool, over: Any) -> None:
+    play = Play(paid=40)
+    play.report("damaged", "order-issues")
+    if paid_before:
+        play.act("merchant", "refund")
+        play.pay()
+    play.report("chargeback", "claims", "partner", answer_by=play.now + timedelta(days=9))
+    command = TakeAction(case_id=play.case.case_id, action="accept_claim", actor=actor("merchant"))
+    seen = preview(play.file, command, play.now, play.programmes)  # type: ignore[arg-type]
+    assert not isinstance(seen, Refusal)
+    assert (seen.money.executed, seen.money.over_refund) == (euros(40), over)
 
 
 @pytest.mark.rule("RD-03", "NX-03", "NX-04", "NX-06")

@@ -98,6 +98,7 @@ class Walk(RuleBasedStateMachine):
         self.paid: list[ConfirmExecution] = []
         self.rung: list[tuple[str, Deadline]] = []
         self.tried = 0
+        self.decided_by_rules: set[str] = set()
         for what in first:
             self.reports(what, 5_000, 9)
 
@@ -330,11 +331,17 @@ class Walk(RuleBasedStateMachine):
         assert isinstance(self.send(command), Refusal)
         named = command.model_copy(update={"decided_by": RuleRef(rule_id="rule", version=1)})
         then = at_time(self.play.file, self.play.now, self.play.programmes, self.play.record)
-        if not available_to(then, case.case_id).amount:
+        if not available_to(then, case.case_id).amount or self.asked_elsewhere(then, case.case_id):
             assert isinstance(self.send(named), Refusal)
             return
         assert isinstance(self.send(named), list)
         assert self.play.file.cases[case.case_id].outcome == "decided_refund"
+        self.decided_by_rules.add(case.case_id)
+        # Whatever others may still take by what they ask for now: together it is never more than was paid.
+        sums = balance(self.play.order.amount, self.play.file.ledger)
+        asked = self.asked_elsewhere(self.play.file, case.case_id)
+        flagged = any("over_refund" in entry.flags for entry in self.play.file.ledger)
+        assert flagged or sums.reserved.amount + sums.executed.amount + asked <= sums.paid.amount
         assert isinstance(self.send(named), Refusal)
 
     @precondition(lambda self: self.play.file and self.due())
@@ -357,6 +364,22 @@ class Walk(RuleBasedStateMachine):
         assert not any(entry.confirmed_by == "provider" and entry.executor == "platform" for entry in executed)
 
     # Helpers
+
+    def asked_elsewhere(self, file: CaseFile, case_id: str) -> Decimal:
+        """What other cases of the order ask for that neither flowed nor is promised: claims, as long as their outcome is to
+        come from the provider, and proposals that stand."""
+        asked = Decimal(0)
+        for case in file.cases.values():
+            if case.case_id == case_id:
+                continue
+            own = refund_status(file, case.case_id).executed.amount
+            own += sum(entry.amount.amount for entry in open_reservations(file.ledger) if entry.case_id == case.case_id)
+            waits = case.is_open or (case.outcome == "withdrawn" and "outcome_recorded" not in case.marks)
+            if case.policy.programme == "claims" and waits:
+                asked += max((case.claimed or file.order.amount).amount - own, Decimal(0))
+            elif case.is_open and case.proposal is not None:
+                asked += max(case.proposal.refund_amount.amount - own, Decimal(0))
+        return asked
 
     def policy(self, case: Case) -> Programme:
         return SHIPPED.get(case.policy.programme, case.policy.version)
@@ -472,6 +495,20 @@ class Walk(RuleBasedStateMachine):
             for role in ROLES:
                 for action in self.play.allowed(role, case_id).values():
                     assert action.fields["properties"].get("refund_amount", {}).get("x-executor") != "platform"
+
+    @invariant()
+    def no_rule_decides_too_much(self) -> None:
+        """What a rule has decided adds to no excess: what flows without it and is flagged came later, or by another's word."""
+        if getattr(self, "play", None) is None or self.play.file is None:
+            return
+        ledger = self.play.file.ledger
+        before: list[Any] = []
+        for entry in ledger:
+            if entry.case_id in self.decided_by_rules and entry.kind == "reserved":
+                sums = balance(self.play.order.amount, (*before, entry))
+                known = any("over_refund" in each.flags for each in before)
+                assert known or sums.reserved.amount + sums.executed.amount <= sums.paid.amount
+            before.append(entry)
 
     @invariant()
     def what_is_shown_agrees_with_the_ledger(self) -> None:

@@ -94,7 +94,7 @@ def case_opened(
         actor=buyer,
         at=at,
         policy=PolicyRef(programme=policy[0], version=policy[1]),
-        report=Report(report_id=report_id, programme=policy[0], reason=reason, actor=buyer, at=at),
+        report=Report(report_id=report_id, programme=policy[0], reason=reason, actor=buyer, proved=True, at=at),
         order=placed,
         change=Change(state="submitted", turn="merchant"),
     )

@@ -108,6 +108,8 @@ def test_the_table_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ("rule", "pointers"),
     [
         ({"programme": "nothing"}, ["/programme"]),
+        ({"programme": "claims"}, ["/programme"]),
+        ({"conditions": {"reasons": ["chargeback"]}}, ["/conditions/reasons/0"]),
         ({"conditions": {"reasons": ["not_received", "too_loud"]}}, ["/conditions/reasons/1"]),
         ({"programme": "buyer-protection", "conditions": {"reasons": ["not_received"]}}, []),
         ({"conditions": {"amount_max": {"amount": "-1.00", "currency": "EUR"}}}, ["/conditions/amount_max"]),

@@ -109,6 +109,14 @@ def test_partner_and_platform_report_in_the_buyers_name(trade: Trade, actor: Act
     assert (told.report.actor.role, told.report.actor.acts_for) == (actor.role, acts_for)
 
 
+@pytest.mark.rule("CP-07")
+@pytest.mark.parametrize("proved", [True, False, None])
+def test_a_report_says_whether_its_reporter_is_proved(trade: Trade, proved: bool | None) -> None:
+    told = trade.report(proved=proved)
+    assert isinstance(told, ReportAccepted)
+    assert told.report.proved is proved
+
+
 def test_a_merchant_does_not_report(trade: Trade) -> None:
     assert trade.problem(trade.reporting(actor=MERCHANT)).status == 403
 

@@ -161,12 +161,13 @@ class Trade:
         return self.ask(self.reporting(reason, actor, **more))
 
     def reporting(self, reason: str = "not_received", actor: Actor = BUYER, **more: Any) -> SubmitReport:
-        evidence = more.pop("evidence", ())
+        evidence, proved = more.pop("evidence", ()), more.pop("proved", None)
         return SubmitReport(
             order_id=self.key,
             content=ReportContent.model_validate({"reason": reason, **more}),
             evidence=evidence,
             actor=actor,
+            proved=proved,
         )
 
     def fact(self, kind: str, actor: Actor = PARTNER, **more: Any) -> RecordFact:
