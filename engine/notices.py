@@ -54,7 +54,7 @@ def _of_move(event: CaseMoved) -> tuple[Told, ...]:
         return (Told(party="buyer", kind="answer"),)
     if change.proposal is not None and not change.proposal.accepted_by:
         return _both("proposal")
-    seen = change.state or change.proposal or change.proposal_ended or event.message
+    seen = change.state or change.proposal or change.proposal_ended or change.ledger or event.message
     told = _others(event.actor, "progress") if seen else ()
     if change.state == "awaiting_evidence" and change.turn is not None:
         return tuple(Told(party=each.party, kind="evidence_requested") if each.party == change.turn else each for each in told)
