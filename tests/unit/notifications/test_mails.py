@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from chassis.clock import RealClock
 from contracts.base import Message
 from contracts.capability import read
+from contracts.cases import DeadlineReached
 from contracts.mailboxes import ReplyAddress, notices_named, read_address
 from contracts.notices import OrderNamed, SendLink, TellBuyer
 from contracts.orders import Merchant, ServiceContact
@@ -186,6 +187,24 @@ def test_a_decision_says_result_and_money_to_both() -> None:
         "You need not do anything now.",
     )
     both(last_mail(story, "merchant"), "Entschieden: teilweise Erstattung", "Erstattung: 50,00 €.")
+
+
+@pytest.mark.rule("BP-19")
+def test_who_leads_the_platforms_team_is_reminded_of_what_it_let_pass() -> None:
+    story = Story().reported("other").later(days=7)
+    assert story.file is not None
+    (target,) = story.file.cases[CASE_ID].deadlines
+    story.step(
+        DeadlineReached(case_id=CASE_ID, deadline_id=target.deadline_id, generation=target.generation, due_at=target.due_at)
+    )
+    assert notices_for(story.last[-1], story.file) == [], "without a mailbox it stands in the history alone"
+    (request,) = notices_for(story.last[-1], story.file, lead="lead@platform.example")
+    mail = parsed(MAILER.write(notice_of(request, "cause", 3, "2019-08-16T12:00:00.000Z"), merchant()))
+    assert mail["To"] == "lead@platform.example"
+    assert "A-1" in mail["Subject"]
+    both(mail, "was to be decided by", CASE_ID, "Hello,")
+    assert "act" not in {link["rel"] for link in links_of(text(mail, "html"))}, "no mail replaces the platform's key"
+    assert mail["Reply-To"] is None
 
 
 @pytest.mark.rule("BP-22")
