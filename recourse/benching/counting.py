@@ -27,15 +27,21 @@ from services.intake.app import serve
 from simulator.generator import generate
 from simulator.orders import PlayedOrder
 
-__all__ = ["Statements", "commands_for", "count_intake", "events_written", "merchants_for", "publish_all", "store_commands"]
+__all__ = [
+    "Statements",
+    "commands_for",
+    "count_intake",
+    "events_written",
+    "kafka_requests",
+    "merchants_for",
+    "publish_all",
+    "store_commands",
+]
 
 PATIENCE_S = 120.0
 _STORE_COMMANDS = re.compile(r"^recourse_store_(?P<name>\w+?)_commands(?:_total)? (?P<count>[\d.e+]+)$", re.M)
 _BY_ORDERS = ("Fetch", "Produce", "OffsetCommit")
 """Requests that orders cause; the others are caused by time, by the group and by the start of a client."""
-_STORE_COMMANDS = re.compile(r"^recourse_store_(?P<name>\w+?)_commands(?:_total)? (?P<count>[\d.e+]+)$", re.M)
-_BY_TIME = ("Heartbeat", "Metadata", "ApiVersion", "FindCoordinator", "JoinGroup", "SyncGroup", "LeaveGroup")
-"""Requests that time or the group causes, not orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ def _read(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _kafka_requests() -> Iterator[Counter[str]]:
+def kafka_requests() -> Iterator[Counter[str]]:
     """Count what this process sends to the broker, but for the bench's own clients."""
     counts: Counter[str] = Counter()
     send = AIOKafkaConnection.send
@@ -172,7 +178,7 @@ async def count_intake(settings: Settings, orders: int = 2_000, seed: int = 1) -
     batch = generate(orders, seed).orders
     merchants = merchants_for(batch)
     stop = asyncio.Event()
-    with _kafka_requests() as kafka:
+    with kafka_requests() as kafka:
         async with events_written(bench, INTAKE_EVENTS.name, INTAKE_EVENTS.partitions) as events:
             await publish_all(bench, merchants)
             service = asyncio.create_task(serve(own, stop))
