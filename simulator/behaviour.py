@@ -150,7 +150,7 @@ class CaseView:
         paid = (case.get("order_amount") or {}).get("amount") or "0"
         executed = (refund.get("executed") or {}).get("amount") or "0"
         claimed = (case.get("amount") or {}).get("amount") or paid
-        left = (refund.get("refundable") or {}).get("amount") or paid
+        left = (refund.get("refundable") or {}).get("amount") or max(Decimal(paid) - Decimal(executed), Decimal(0))
         return cls(
             case_id=case["case_id"],
             programme=case["programme"]["id"],
@@ -160,7 +160,7 @@ class CaseView:
             outcome=case.get("outcome"),
             answer=answer.get("refund"),
             variant=refund.get("variant") if answer else None,
-            available=max(Decimal(paid) - Decimal(executed), Decimal(0)),
+            available=Decimal(left),
             proposal=bool(proposal),
             accepted_by=tuple(proposal.get("accepted_by") or ()),
             due={

@@ -29,6 +29,8 @@ _CERTIFIED_BEFORE = timedelta(days=30)
 _MOST_LINES = 2_000
 _PAGE = 200
 _LAST_ROUNDS = 12
+_MOST_MOVES = 60
+"""Moves of one case: people who are refused again and again without learning from it would play for ever."""
 
 
 class PlayError(Exception):
@@ -375,6 +377,11 @@ class Player:
             move = again
         run.moves += 1
         self._moves += 1
+        if run.moves > _MOST_MOVES:
+            self._surprised(
+                f"{run.case_id} does not come to an end: {move.deeds} at {format_moment(now)} is its move {run.moves}"
+            )
+            return
         token = {
             "platform": self._platform,
             "merchant": self._merchant,

@@ -124,3 +124,21 @@ def test_a_case_that_does_not_end_is_decided_at_last() -> None:
 def test_a_share_has_the_digits_of_its_currency() -> None:
     assert share_of(Decimal("10.01"), 50, "EUR") == Decimal("5.00")
     assert share_of(Decimal("999"), 50, "JPY") == Decimal("499")
+
+
+def test_nobody_plans_with_money_that_another_case_has_taken() -> None:
+    shown = {
+        "case_id": "cas_x_2",
+        "programme": {"id": "buyer-protection", "version": 1},
+        "reason": "not_received",
+        "state": "under_review",
+        "turn": "platform",
+        "order_amount": {"amount": "80.00", "currency": "EUR"},
+        "refund": {"executed": {"amount": "0.00"}, "refundable": {"amount": "0.00"}},
+    }
+    for order in ORDERS[:50]:
+        move = next_move(order, temper_of(order, 1), CaseView.of(shown), order.placed_at, 9)
+        assert isinstance(move, Move)
+        act = move.deeds[-1]
+        assert isinstance(act, Act)
+        assert (act.action, act.fields["outcome"]) == ("decide", "no_refund")
