@@ -18,20 +18,12 @@ from contracts.ids import case_id_of, order_id_of
 from contracts.orders import CheckInReached, OrderRegistered, Protection
 from contracts.outages import OutagesRecorded
 from contracts.topics import CASES_COMMANDS, CASES_EVENTS, INTAKE_COMMANDS, INTAKE_EVENTS, PLATFORM_CLOCK
-from deploy.local import Stack
 from services.escalation import app
 from services.escalation.app import serve
 from services.escalation.pages import Page, Timer, pages_of
 from services.escalation.store import BEGINNING, TimerStore
-from tests.component.running import Reader, Running, envelope_of, own_namespace, reading
+from tests.component.running import Reader, Running, envelope_of, reading
 from tests.unit.escalation.test_pages import AT, deadline, example, moved
-
-
-@pytest.fixture
-async def running(stack: Stack) -> AsyncIterator[Running]:
-    async with own_namespace(stack) as running:
-        await running.tick(AT)
-        yield running
 
 
 @pytest.fixture

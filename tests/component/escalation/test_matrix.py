@@ -14,34 +14,20 @@ from chassis.store import Append, CommandCounter, Write, connect
 from contracts.cases import TakeAction
 from contracts.envelope import Envelope
 from contracts.matrix import RULES_KEY, TRIALS_KEY, BackTestDone, BackTestPart, DecisionRule, DecisionRuleContent, RunBackTest
-from contracts.topics import CASES_COMMANDS, CASES_EVENTS, ESCALATION_COMMANDS, ESCALATION_EVENTS
-from deploy.local import Stack
+from contracts.topics import CASES_COMMANDS, CASES_EVENTS, ESCALATION_COMMANDS
 from engine.matrix import Opening, opening_of
 from engine.programmes import Programmes
 from services.escalation.app import serve
 from services.escalation.caps import CAPS, GIVEN, Caps
 from services.escalation.matrix import Matrix
 from services.escalation.openings import Openings, buyer_of
-from tests.component.running import Reader, Running, envelope_of, own_namespace, reading
+from tests.component.running import Reader, Running, envelope_of, reading
 from tests.unit.escalation.opening import AT, PLATFORM, case_opened, content, put_rule
-
-
-@pytest.fixture
-async def running(stack: Stack) -> AsyncIterator[Running]:
-    async with own_namespace(stack) as running:
-        await running.tick(AT)
-        yield running
 
 
 @pytest.fixture
 async def decisions(running: Running) -> AsyncIterator[Reader]:
     async with reading(running, CASES_COMMANDS) as reader:
-        yield reader
-
-
-@pytest.fixture
-async def told(running: Running) -> AsyncIterator[Reader]:
-    async with reading(running, ESCALATION_EVENTS) as reader:
         yield reader
 
 

@@ -1,6 +1,6 @@
 """Issue rates on the real broker and store: what counts as a problem, when a question is raised, what reckoning costs."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,30 +12,16 @@ from contracts.envelope import Envelope
 from contracts.ids import merchant_key
 from contracts.issue_rate import AskIssueRate, IssueRate, IssueRateChanged
 from contracts.orders import Fact
-from contracts.topics import CASES_EVENTS, ESCALATION_EVENTS, INTAKE_EVENTS
-from deploy.local import Stack
+from contracts.topics import CASES_EVENTS, INTAKE_EVENTS
 from engine.issue_rate import SAMPLE
 from engine.programmes import Programmes
 from services.escalation.app import serve
 from services.escalation.rates import Rates, asked_by, follow_rate
-from tests.component.running import Reader, Running, own_namespace, reading
+from tests.component.running import Reader, Running
 from tests.unit.escalation.opening import AT, case_opened, order_registered
 
 DESK = ("returns-desk", 1)
 SYSTEM = Actor(role="system", id="time")
-
-
-@pytest.fixture
-async def running(stack: Stack) -> AsyncIterator[Running]:
-    async with own_namespace(stack) as running:
-        await running.tick(AT)
-        yield running
-
-
-@pytest.fixture
-async def told(running: Running) -> AsyncIterator[Reader]:
-    async with reading(running, ESCALATION_EVENTS) as reader:
-        yield reader
 
 
 def batch_of(envelopes: Sequence[Envelope]) -> list[Inbound]:
