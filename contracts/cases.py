@@ -346,7 +346,7 @@ class ConfirmExecution(Message, kind="refund.confirm"):
 class ExtendDeadline(Message, kind="deadline.extend"):
     """A party could not act from `lost_from` to `lost_until`: what of it a deadline ran is added to the deadline (NX-08).
     Without `deadline_id`, to every standing deadline of the case. Time that two causes share counts once, and so does the
-    same cause; told with another time, it is all of both. Dates that somebody outside has set are not ours to extend."""
+    same cause; told with another time, it is all of both."""
 
     case_id: str
     deadline_id: str | None = None

@@ -129,9 +129,9 @@ def decide(
         case PostMessage():
             decided = _write(file, command, at, command_id)
         case NoticeSent() | NoticeFailed() | NoticeDelayed():
-            decided = _record(file, command, at, programmes, record)
+            decided = _record(file, command, at, record)
         case ExtendDeadline():
-            decided = _extend(file, command, at, programmes, record)
+            decided = _extend(file, command, at, record)
         case ConfirmExecution():
             decided = _confirm(file, command, at)
         case DeadlineReached() | ReminderReached():  # they only woke us: time has passed
@@ -268,7 +268,7 @@ def _pass_time(
         at = max(when, file.at)  # what somebody did while the deadline was not decided over came first
         if not passed:
             event: CaseEvent = _remind(file, case, deadline, when, at, programmes)
-        elif (longer := _longer(case, deadline, at, programmes, record, command)) is not None:
+        elif (longer := _longer(case, deadline, at, record, command)) is not None:
             event = DeadlineExtended(**_head(_Place(file, case, at), SYSTEM), change=Change(deadlines_set=(longer,)))
         else:
             event = _silence(file, case, deadline, at, programmes)
@@ -281,14 +281,11 @@ def _longer(
     case: Case,
     deadline: Deadline,
     at: datetime,
-    programmes: Programmes,
     record: OutagesRecorded,
     command: ExtendDeadline | None = None,
 ) -> Deadline | None:
-    """The deadline with what its party has lost given back; None where it ends as it did. A moment that somebody outside has
-    set is not ours to move."""
-    if _programme(case, programmes).deadlines[deadline.kind].until is not None:
-        return None
+    """The deadline with what its party has lost given back; None where it ends as it did. What somebody outside has set as
+    its end is given back as well: up to when we wait is ours to say."""
     lost = lost_in(record)
     if command is not None and command.case_id == case.case_id and command.deadline_id in (None, deadline.deadline_id):
         lost += (lost_by(command),)
@@ -456,7 +453,6 @@ def _record(
     file: CaseFile,
     command: NoticeSent | NoticeFailed | NoticeDelayed,
     at: datetime,
-    programmes: Programmes,
     record: OutagesRecorded,
 ) -> list[CaseEvent]:
     """A notice enters the history. A deadline that its party was not told of runs on, for so long as it may take to tell the
@@ -468,11 +464,11 @@ def _record(
     change = Change()
     for deadline in case.deadlines:
         if (told := told_by(deadline, notice)) is not deadline:
-            longer = _longer(case, told, at, programmes, record)
+            longer = _longer(case, told, at, record)
             change = Change(deadlines_set=(longer,) if longer is not None else ())
     for deadline in case.lapsed:
         told = told_by(deadline, notice)
-        if told is not deadline and "untold" not in case.marks and _longer(case, told, at, programmes, record) is not None:
+        if told is not deadline and "untold" not in case.marks and _longer(case, told, at, record) is not None:
             change = Change(marks={"untold": format_moment(at)})
     counts = change != Change()
     return [NoticeRecorded(**_head(_Place(file, case, at), SYSTEM, counts=counts), notice=notice, change=change)]
@@ -516,16 +512,12 @@ def _confirm(file: CaseFile, command: ConfirmExecution, at: datetime) -> list[Ca
     ]
 
 
-def _extend(
-    file: CaseFile, command: ExtendDeadline, at: datetime, programmes: Programmes, record: OutagesRecorded
-) -> list[CaseEvent]:
+def _extend(file: CaseFile, command: ExtendDeadline, at: datetime, record: OutagesRecorded) -> list[CaseEvent]:
     """Add lost time to the deadlines that are still to come (NX-08); those that ended within it got it when time passed."""
     case = file.cases.get(command.case_id)
     if case is None:
         return []
-    longer = [
-        each for deadline in case.deadlines if (each := _longer(case, deadline, at, programmes, record, command)) is not None
-    ]
+    longer = [each for deadline in case.deadlines if (each := _longer(case, deadline, at, record, command)) is not None]
     if not longer:
         return []
     return [DeadlineExtended(**_head(_Place(file, case, at), SYSTEM), change=Change(deadlines_set=tuple(longer)))]

@@ -204,7 +204,10 @@ class DeadlineTerms(Terms):
     where: tuple[OtherDuration, ...] = ()
     """Other durations for some cases; the first that fits is taken."""
     until: Literal["answer_by"] | None = None
-    """The report names the moment itself. Somebody outside has set it: no outage of ours moves it."""
+    """The report names the moment itself: somebody outside asks for it by then. Time that the party lost is added for us, as
+    to any other deadline; what is asked for outside stays as it is."""
+    beyond: Texts = {}
+    """What a reader is told of `until`, as `{answer_by}`, where the deadline was extended beyond it."""
     calendar: str | None = None
     """Days are working days of this calendar of the programme."""
     remind_before: tuple[Duration, ...] = ()
@@ -367,6 +370,8 @@ def _contradictions(programme: Programme) -> Iterator[str]:
             yield f"deadline {kind}: name either party or parties"
         if terms.calendar is not None and terms.calendar not in programme.calendars:
             yield f"deadline {kind}: there is no calendar {terms.calendar}"
+        if (terms.until is None) != (not terms.beyond):
+            yield f"deadline {kind}: until a moment of somebody outside, and nothing else, needs words for beyond it"
         silences = programme.rows("silence", kind)
         if not silences or silences[-1].when != When():
             yield f"deadline {kind}: its silence needs a last row that always fits"
@@ -391,7 +396,10 @@ def _contradictions(programme: Programme) -> Iterator[str]:
         texts[f"state {state}"] = terms.label
         texts |= {f"state {state} for {code}": label for code, label in terms.label_for.items()}
     texts |= {f"outcome {outcome}": label for outcome, label in programme.outcomes.items()}
-    texts |= {f"deadline {kind}": terms.label for kind, terms in programme.deadlines.items()}
+    for kind, deadline in programme.deadlines.items():
+        texts[f"deadline {kind}"] = deadline.label
+        if deadline.beyond:
+            texts[f"deadline {kind}, beyond"] = deadline.beyond
     for name, action in programme.actions.items():
         texts[f"action {name}"] = action.label
         for field_name, field in action.fields.items():

@@ -2,8 +2,10 @@
 
 from datetime import datetime
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
+from babel.dates import format_datetime
 from babel.numbers import format_currency
 
 from contracts.actors import Party, Role
@@ -34,6 +36,8 @@ __all__ = [
     "evidence_checklist",
     "explained_deadlines",
     "label",
+    "moment_text",
+    "money_text",
     "open_cases_of",
     "outcome_label",
     "preview",
@@ -69,7 +73,8 @@ class ExplainedExtension(Model):
 
 
 class ExplainedDeadline(Model):
-    """A deadline with the policy and rule it comes from and what silence means, as the case is now (NX-01)."""
+    """A deadline with the policy and rule it comes from and what silence means, as the case is now (NX-01). `answer_by`: by
+    when somebody outside asks for it, where a report said so; `text` says that of a deadline which ends later than that."""
 
     deadline_id: str
     party: Party
@@ -77,6 +82,8 @@ class ExplainedDeadline(Model):
     label: str
     due_at: Moment
     extended_by: tuple[ExplainedExtension, ...] = ()
+    answer_by: Moment | None = None
+    text: str = ""
     rule: str
     policy: PolicyRef
     on_silence: ExplainedConsequence
@@ -229,13 +236,21 @@ def _explained(now: Situation, deadline: Deadline, locale: str) -> ExplainedDead
     answered = now.case.answer.refund_amount if now.case.answer else None
     amount = next(iter(consequence.money.values()), answered or Money.zero(now.file.order.amount.currency))
     text = in_language(row.text, locale) if row else ""
+    terms = now.programme.deadlines[deadline.kind]
+    answer_by = now.case.answer_by if terms.until is not None else None
+    beyond = ""
+    if answer_by is not None and answer_by < deadline.due_at:
+        named = moment_text(answer_by, ZoneInfo(now.file.order.timezone), locale)
+        beyond = in_language(terms.beyond, locale).replace("{answer_by}", named)
     return ExplainedDeadline(
         deadline_id=deadline.deadline_id,
         party=deadline.party,
         kind=deadline.kind,
-        label=in_language(now.programme.deadlines[deadline.kind].label, locale),
+        label=in_language(terms.label, locale),
         due_at=deadline.due_at,
         extended_by=tuple(ExplainedExtension(reason=each.reason, duration=each.duration) for each in deadline.extended_by),
+        answer_by=answer_by,
+        text=beyond,
         rule=deadline.rule,
         policy=deadline.policy,
         on_silence=ExplainedConsequence(**consequence.model_dump(), text=text.replace("{amount}", money_text(amount, locale))),
@@ -244,11 +259,20 @@ def _explained(now: Situation, deadline: Deadline, locale: str) -> ExplainedDead
 
 def money_text(amount: Money, locale: str) -> str:
     """An amount as readers of a language write it; an unknown locale reads English."""
+    return format_currency(amount.amount, amount.currency, locale=_formats(locale))
+
+
+def moment_text(moment: datetime, zone: ZoneInfo, locale: str) -> str:
+    """A moment in a time zone as readers of a language write it; an unknown locale reads English."""
+    return format_datetime(moment, "long", locale=_formats(locale), tzinfo=zone)
+
+
+def _formats(locale: str) -> Locale:
+    """How a locale writes; an unknown one as English does."""
     try:
-        known = Locale.parse(locale.replace("-", "_"))
+        return Locale.parse(locale.replace("-", "_"))
     except (UnknownLocaleError, ValueError):
-        known = Locale("en")
-    return format_currency(amount.amount, amount.currency, locale=known)
+        return Locale("en")
 
 
 def label(programme: Programme, case: Case, locale: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date
 from litestar import Response, get, post
 from litestar.params import FromPath
 from pydantic import BaseModel
@@ -22,7 +22,7 @@ from contracts.orders import ReportContent, Standing
 from contracts.problems import Problem
 from engine.programmes import Programme, in_language
 from engine.protection import refusal_of
-from engine.views import money_text
+from engine.views import moment_text, money_text
 from services.gateway.answers import Answer, answer
 from services.gateway.context import Gateway, TheGateway
 from services.gateway.documented import documented
@@ -268,7 +268,7 @@ class _Writer:
         return format_date(self._local(moment).date(), "long", locale=self._reader.locale)
 
     def moment(self, moment: str) -> str:
-        return format_datetime(self._local(moment), "long", locale=self._reader.locale, tzinfo=self._zone)
+        return moment_text(parse_moment(moment), self._zone, self._reader.locale)
 
     def _local(self, moment: str) -> datetime:
         return parse_moment(moment).astimezone(self._zone)
@@ -309,11 +309,13 @@ class _Writer:
     def _kept_text(self, case_id: str) -> str:
         return "" if "action" in self._given or "reason" in self._given else self._given.get("text", "")
 
-    def _deadline(self, deadline: Mapping[str, Any]) -> dict[str, str]:
+    def _deadline(self, deadline: Mapping[str, Any]) -> dict[str, Any]:
         mine = deadline["party"] == self._reader.principal.reads_as
         asked = self._w["your_turn" if mine else "their_turn"]
+        reasons = dict.fromkeys(each["reason"] for each in deadline["extended_by"])
         return {
             "asked": asked.replace("{what}", deadline["label"]).replace("{until}", self.moment(deadline["due_at"])),
+            "extended": [*(self._w[f"extended_{reason}"] for reason in reasons), deadline.get("text", "")],
             "silence": deadline["on_silence"].get("text", ""),
         }
 

@@ -27,6 +27,14 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "refund_offered": {"en": "Refund offered", "de": "Angebotene Erstattung"},
     "your_turn": {"en": "It is your turn: {what}, until {until}.", "de": "Sie sind am Zug: {what}, bis {until}."},
     "their_turn": {"en": "{what}, until {until}.", "de": "{what}, bis {until}."},
+    "extended_outage": {
+        "en": "This deadline was extended because of an outage on our side.",
+        "de": "Diese Frist wurde wegen eines Ausfalls auf unserer Seite verlängert.",
+    },
+    "extended_bounce": {
+        "en": "This deadline was extended because an e-mail about it did not arrive.",
+        "de": "Diese Frist wurde verlängert, weil eine E-Mail dazu nicht angekommen ist.",
+    },
     "nothing_to_do": {"en": "There is nothing for you to do now.", "de": "Sie müssen im Moment nichts tun."},
     "conversation": {"en": "Conversation", "de": "Verlauf"},
     "no_messages": {"en": "Nobody has written yet.", "de": "Noch hat niemand geschrieben."},

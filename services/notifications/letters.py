@@ -60,6 +60,8 @@ class CaseSummary(Model):
     """The merchant's own words for the state, by language, where the case bears them (RD-06)."""
     turn: Party | None = None
     outcome: Outcome | None = None
+    answer_by: Moment | None = None
+    """By when somebody outside asks for the answer, where the report says so."""
 
 
 class Said(Model):
@@ -212,6 +214,7 @@ def _about_case(event: CaseEvent, kind: NoticeKind, party: Reader, order: Order,
             label=case.label.text if case.label is not None else {},
             turn=case.turn,
             outcome=case.outcome,
+            answer_by=case.answer_by,
         ),
         actor=party_of(event.actor),
         action=event.action if isinstance(event, CaseMoved) and event.action not in ("silence", "fact") else None,

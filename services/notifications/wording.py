@@ -31,6 +31,7 @@ class Words:
     files: str = ""
     asked: str = ""
     until: str = ""
+    extended: str = ""
     silence: str = ""
     then: list[str] = field(default_factory=list)
     button: str = ""
@@ -419,6 +420,7 @@ def _ask(words: Words, tell: _Telling) -> None:
         words.asked = _asked(tell, letter.deadline)
         moment = speak.moment(letter.deadline.due_at, letter.order.timezone)
         words.until = speak._("Please do this by {moment}.", moment=moment)
+        words.extended = _extended(tell, letter.deadline)
         words.silence = _silence(tell, letter.deadline)
         words.button = speak._("Answer now") if letter.deadline.kind == "merchant_answer" else speak._("Go to the form")
     else:
@@ -427,10 +429,9 @@ def _ask(words: Words, tell: _Telling) -> None:
     if letter.next_deadline is not None:
         moment = speak.moment(letter.next_deadline.due_at, letter.order.timezone)
         label = _deadline_label(tell, letter.next_deadline)
-        words.then = [
-            speak._("Next: {label}, until {moment}.", label=label, moment=moment),
-            _silence(tell, letter.next_deadline),
-        ]
+        next_one = speak._("Next: {label}, until {moment}.", label=label, moment=moment)
+        told = (next_one, _extended(tell, letter.next_deadline), _silence(tell, letter.next_deadline))
+        words.then = [sentence for sentence in told if sentence]
     elif letter.case is not None and letter.case.turn == "platform":
         words.then = [speak._("Next: {platform} reviews the case.", platform=tell.platform)]
 
@@ -458,6 +459,22 @@ def _asked(tell: _Telling, deadline: Deadline) -> str:
 def _deadline_label(tell: _Telling, deadline: Deadline) -> str:
     terms = tell.programme.deadlines.get(deadline.kind) if tell.programme else None
     return tell.label(terms.label if terms else None, deadline.kind)
+
+
+def _extended(tell: _Telling, deadline: Deadline) -> str:
+    """Why a deadline ends later than it was set to, and what somebody outside has asked for all the same (NX-08)."""
+    speak, letter = tell.speak, tell.letter
+    because = {
+        "outage": speak._("This deadline was extended because of an outage on our side."),
+        "bounce": speak._("This deadline was extended because an e-mail about it did not arrive."),
+    }
+    sentences = [because[reason] for reason in dict.fromkeys(each.reason for each in deadline.extended_by)]
+    terms = tell.programme.deadlines.get(deadline.kind) if tell.programme else None
+    answer_by = letter.case.answer_by if letter.case else None
+    if terms is not None and terms.beyond and answer_by is not None and answer_by < deadline.due_at:
+        moment = speak.moment(answer_by, letter.order.timezone)
+        sentences.append(in_language(terms.beyond, speak.code).replace("{answer_by}", moment))
+    return " ".join(sentences)
 
 
 def _silence(tell: _Telling, deadline: Deadline) -> str:

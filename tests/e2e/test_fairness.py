@@ -83,12 +83,14 @@ def test_below_the_sample_nobody_is_judged(world: World) -> None:
     assert (small["status"], small["reported_rate"]) == ("ok", 1.0)
 
 
-@pytest.mark.rule("NX-08")
+@pytest.mark.rule("NX-08", "NX-01", "NX-04", "CP-03")
 def test_time_in_which_nobody_could_act_is_added_to_a_deadline(world: World) -> None:
-    shop = world.shop()
+    shop = world.shop(programmes=["buyer-protection", "claims"])
     order = world.order(shop)
     case = world.buyer(order).report(order)
     (before,) = case["deadlines"]
+    asked = {"answer_by": before["due_at"], "external_id": world.name("psp")}
+    claim = world.platform.report(order, "chargeback", programme="claims", **asked)
     world.advance("P1D")
 
     # Two days long, of which the deadline ran one.
@@ -100,6 +102,25 @@ def test_time_in_which_nobody_could_act_is_added_to_a_deadline(world: World) -> 
 
     world.advance_to(before["due_at"])
     assert world.platform.case(case["case_id"])["state"] == "submitted"
+
+    # The provider's own date has passed as well: it stands, is told of, and closes nobody's door.
+    extended = shop.staff.case(claim["case_id"])
+    (deadline,) = extended["deadlines"]
+    assert (extended["state"], extended["answer_by"], "unanswered" in extended) == ("submitted", before["due_at"], False)
+    assert (deadline["due_at"], deadline["answer_by"]) == (after["due_at"], before["due_at"])
+    assert deadline["extended_by"] == [{"reason": "outage", "duration": "P1D"}]
+    assert deadline["text"].startswith("Der Anbieter hat die Antwort bis ")
+    assert shop.staff.preview(claim, "note", text="What now?")["deadlines"] == extended["deadlines"]
+    said = ("wegen eines Ausfalls auf unserer Seite verlängert", "Der Anbieter hat die Antwort bis ")
+    (reminder,) = [each for each in world.mails(shop.contract_email, "reminder") if each["case_id"] == claim["case_id"]]
+    (opened,) = [each for each in world.mails(shop.contract_email, "case_opened") if each["case_id"] == claim["case_id"]]
+    bearer = world.act_link(opened)
+    page = bearer.request("GET", f"/l/{bearer.key}").ok().decode()
+    assert all(each in reminder["text"] and each in page for each in said)
+    proof = shop.staff.evidence(order).ok()["evidence_id"]
+    defended = shop.staff.act(claim, "defend", evidence=[proof], message="It was delivered.")
+    assert (defended["state"], "unanswered" in defended) == ("under_review", False)
+
     world.advance_to(after["due_at"])
     assert world.platform.case(case["case_id"])["state"] == "under_review"
 

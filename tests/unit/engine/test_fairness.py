@@ -22,7 +22,7 @@ from contracts.outages import Outage, OutagesRecorded
 from engine.decide import at_time
 from engine.notices import told_of
 from engine.programmes import Programmes
-from engine.views import allowed_actions, explained_deadlines, preview, untold
+from engine.views import Preview, allowed_actions, explained_deadlines, preview, unanswered, untold
 from tests.unit.engine.playing import Play, actor, euros, problem
 
 DAY = timedelta(days=1)
@@ -105,14 +105,61 @@ def test_a_deadline_that_ended_in_an_outage_has_not_passed() -> None:
     assert late.events[3].at == before.due_at + 2 * DAY
 
 
-@pytest.mark.rule("NX-08", "CP-03")
-def test_a_date_that_somebody_outside_has_set_is_not_ours_to_move() -> None:
+def claimed() -> Play:
     play = Play()
     play.report("chargeback", "claims", "partner", answer_by=play.now + 9 * DAY)
-    play.wait("P1D")
-    assert lose(play, play.now - DAY, play.now) == []
-    assert isinstance(play.notice(play.case.deadlines[0].deadline_id, "failed", "merchant"), list)
-    assert play.case.deadlines[0].extended_by == ()
+    return play
+
+
+@pytest.mark.rule("NX-08", "NX-01", "NX-04", "CP-03")
+def test_an_outage_over_the_date_that_somebody_outside_has_set_closes_the_door_on_nobody() -> None:
+    play = claimed()
+    asked = play.case.answer_by
+    assert asked is not None
+    (told,) = explained_deadlines(play.file, play.case.case_id, SHIPPED)  # type: ignore[arg-type]
+    assert (told.due_at, told.answer_by, told.text) == (asked, asked, "")
+    play.now = asked + HOUR
+    lose(play, asked - DAY, play.now)
+    assert not unanswered(play.case)
+    assert play.case.answer_by == asked, "what is asked for outside is not ours to move"
+    (told,) = explained_deadlines(play.file, play.case.case_id, SHIPPED)  # type: ignore[arg-type]
+    assert (told.due_at, told.answer_by) == (asked + DAY + HOUR, asked)
+    assert [each.model_dump() for each in told.extended_by] == [{"reason": "outage", "duration": "P1DT1H"}]
+    assert "asked for the answer by January 29, 2024" in told.text
+    assert "whether it takes a later one is for the provider to say" in told.text
+    (german,) = explained_deadlines(play.file, play.case.case_id, SHIPPED, "de")  # type: ignore[arg-type]
+    assert german.text.startswith("Der Anbieter hat die Antwort bis 29. Januar 2024")
+    note = TakeAction(case_id=play.case.case_id, action="note", fields={"text": "?"}, actor=actor("merchant"))
+    seen = preview(play.file, note, play.now, SHIPPED)  # type: ignore[arg-type]
+    assert isinstance(seen, Preview)
+    assert seen.deadlines == (told,)
+    play.act("merchant", "defend", evidence=["invoice:1"], message="It was delivered")
+    assert (play.case.state, play.case.deadlines, unanswered(play.case)) == ("under_review", (), False)
+
+    silent = claimed()
+    silent.now = asked + HOUR
+    lose(silent, asked - DAY, silent.now)
+    silent.wake()
+    assert (silent.events[-1].at, unanswered(silent.case)) == (asked + DAY + HOUR, True)
+
+
+@pytest.mark.rule("NX-08", "CP-03")
+def test_whom_no_notice_of_a_claim_has_reached_gets_its_time_from_the_one_that_does() -> None:
+    play = claimed()
+    deadline = play.deadline("claim_answer")
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="first")
+    longest = play.deadline("claim_answer")
+    assert longest.due_at == deadline.due_at + 30 * DAY
+    assert longest.remind_at == tuple(moment + 30 * DAY for moment in deadline.remind_at)
+    play.wait("P10D")
+    assert "defend" in play.allowed("merchant")
+    play.notice(deadline.deadline_id, "sent", "merchant", notice_id="second")
+    anew = play.deadline("claim_answer")
+    assert (anew.due_at, anew.extended_by[0].reason) == (deadline.due_at + 10 * DAY, "bounce")
+    assert play.case.answer_by == deadline.due_at
+    play.wake()
+    play.notice(deadline.deadline_id, "failed", "merchant", notice_id="second")
+    assert (unanswered(play.case), untold(play.case)) == (True, True)
 
 
 @pytest.mark.rule("NX-08")

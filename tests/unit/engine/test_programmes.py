@@ -167,6 +167,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("states/nowhere", {"label": TEXT}, "states/nowhere"),
         ("deadlines/reply/after", "5 days", "deadlines/reply/after"),
         ("deadlines/reply/party", None, "name either party or parties"),
+        ("deadlines/reply/until", "answer_by", "needs words for beyond it"),
+        ("deadlines/reply/beyond", {"en": "{answer_by}"}, "needs words for beyond it"),
         ("deadlines/reply/calendar", "moon", "there is no calendar moon"),
         ("actions/dance", {"by": ["buyer"], "label": TEXT}, "action dance: no transition takes it"),
         ("actions/solve/label", {"de": "Lösen"}, "action solve: the English text is missing"),

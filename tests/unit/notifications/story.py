@@ -114,15 +114,23 @@ class Story:
         self.at += timedelta(**time)
         return self
 
-    def reported(self, reason: str = "not_received", text: str | None = "Where is it?", contact: str | None = None) -> "Story":
+    def reported(
+        self,
+        reason: str = "not_received",
+        text: str | None = "Where is it?",
+        contact: str | None = None,
+        programme: str = "buyer-protection",
+        **more: Any,
+    ) -> "Story":
         report = Report(
             report_id=f"rep_{ORDER_ID[4:]}_1",
             reason=reason,
-            programme="buyer-protection",
+            programme=programme,
             text=text,
             contact=Contact(email=contact) if contact else None,
             actor=Actor(role="buyer"),
             at=self.at,
+            **more,
         )
         return self.step(ReportAccepted(report=report, case_id=CASE_ID, order=self.order, standing=STANDING))
 

@@ -4,7 +4,7 @@ import email
 import email.policy
 import io
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from chassis.clock import RealClock
 from contracts.base import Message
 from contracts.capability import read
-from contracts.cases import DeadlineReached
+from contracts.cases import DeadlineReached, ExtendDeadline, ReminderReached
 from contracts.mailboxes import ReplyAddress, notices_named, read_address
-from contracts.notices import OrderNamed, SendLink, TellBuyer
+from contracts.notices import NoticeFailed, NoticeProof, OrderNamed, SendLink, TellBuyer
 from contracts.orders import Merchant, ServiceContact
 from deploy.local.mailsink import links_of
 from engine.casefile import CaseFile
@@ -34,7 +34,7 @@ from services.notifications.locales import LANGUAGES, language_of
 from services.notifications.mail import Headers, Sender, render
 from services.notifications.sender import Mailer
 from services.notifications.wording import Words
-from tests.unit.notifications.story import CASE_ID, ORDER_ID, STANDING, Story, check_in, euros, merchant, order
+from tests.unit.notifications.story import CASE_ID, ORDER_ID, REPORTED, STANDING, Story, check_in, euros, merchant, order
 
 SECRET = "s" * 32
 NOW = datetime(2019, 8, 9, 12, 0, 0, 123000, tzinfo=UTC)
@@ -210,6 +210,48 @@ def test_who_leads_the_platforms_team_is_reminded_of_what_it_let_pass() -> None:
 @pytest.mark.rule("BP-22")
 def test_who_waits_reads_whose_turn_it_is_and_until_when() -> None:
     both(last_mail(Story().reported()), "You need not do anything now.", "Next: Merchant's answer, until 14 August 2019, 14:00")
+
+
+@pytest.mark.rule("NX-08", "NX-01", "CP-03")
+def test_a_deadline_that_was_extended_says_why_and_what_is_asked_for_outside() -> None:
+    story = Story().reported("chargeback", programme="claims", answer_by=REPORTED + timedelta(days=9))
+    begins, ends = story.at, story.later(days=1).at
+    story.step(ExtendDeadline(case_id=CASE_ID, reason="outage", cause_id="gap", lost_from=begins, lost_until=ends))
+    assert story.file is not None
+    (deadline,) = story.file.cases[CASE_ID].deadlines
+    (remind_at,) = deadline.remind_at
+    story.later(days=7).step(
+        ReminderReached(case_id=CASE_ID, deadline_id=deadline.deadline_id, generation=deadline.generation, remind_at=remind_at)
+    )
+    outside = "whether it takes a later one is for the provider to say."
+    both(
+        last_mail(story, "merchant", shop=merchant(locale="en-GB")),
+        "Please do this by 19 August 2019, 14:00",
+        "This deadline was extended because of an outage on our side.",
+        f"The provider has asked for the answer by 18 August 2019, 14:00 (Central European Summer Time); {outside}",
+    )
+    both(
+        last_mail(story, "merchant"),
+        "Bitte tun Sie das bis 19. August 2019, 14:00",
+        "Diese Frist wurde wegen eines Ausfalls auf unserer Seite verlängert.",
+        "Der Anbieter hat die Antwort bis 18. August 2019, 14:00 (Mitteleuropäische Sommerzeit) verlangt",
+    )
+    bounced = NoticeProof(
+        notice_id="ntc_1",
+        kind="case_opened",
+        party="merchant",
+        to="all@shop.example",
+        state="failed",
+        server="mail.example.com",
+        server_reply="550 no",
+        at=story.at,
+        deadline_id=deadline.deadline_id,
+    )
+    story.step(NoticeFailed(order_id=ORDER_ID, case_id=CASE_ID, notice=bounced)).writes("merchant", "We look into it.")
+    both(
+        last_mail(story, "buyer"),
+        "This deadline was extended because an e-mail about it did not arrive. The provider has asked",
+    )
 
 
 @pytest.mark.rule("NX-15")
