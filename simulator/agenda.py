@@ -30,6 +30,8 @@ class Agenda(Generic[T]):
     _days: dict[int, list[tuple[datetime, datetime | None, T]]] = field(default_factory=dict)
 
     def add(self, at: datetime, entry: T, by: datetime | None = None) -> None:
+        """Put down what is to happen at `at`, or at `by` where that comes first."""
+        at = at if by is None else min(at, by)
         self._days.setdefault(self._day(at), []).append((at, by, entry))
 
     def __len__(self) -> int:

@@ -29,6 +29,14 @@ def test_an_entry_with_a_last_moment_is_taken_before_a_step_that_would_pass_it()
     assert agenda.take(START, START + 3 * DAY) == ["answer"]
 
 
+def test_an_entry_planned_for_after_its_last_moment_is_taken_before_that() -> None:
+    agenda: Agenda[str] = Agenda(START)
+    agenda.add(START + DAY * 8, "too late", by=START + DAY * 2.5)
+    agenda.add(START + DAY * 5, "anything")
+    assert agenda.next_step(START, Pace(enough=1)) == START + 3 * DAY
+    assert agenda.take(START, START + 3 * DAY) == ["too late"]
+
+
 def test_steps_grow_where_little_happens_and_jump_over_empty_days() -> None:
     agenda: Agenda[int] = Agenda(START)
     for day in range(1, 10):
