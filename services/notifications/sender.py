@@ -55,7 +55,9 @@ _LATE = timedelta(hours=1)
 """A notice of a deadline that is not handed over for so long is told of as delayed: its party has not been told (NX-08)."""
 _LATE_LOOK_S = 60.0
 _BREAKS = 5
+"""How many new connections may end on a mail before that puts it off."""
 _CLOSING = 421
+"""The server ends the connection (RFC 5321, 4.2.1): about the mail it says no more than a connection that breaks."""
 _AWAY = (aiosmtplib.SMTPException, OSError, TimeoutError)
 """No server, one that will have none of us, or a connection that broke: nothing about the mail in hand."""
 
@@ -482,14 +484,15 @@ class _Connection:
                 about = refused.recipients[0] if isinstance(refused, aiosmtplib.SMTPRecipientsRefused) else refused
                 if about.code != _CLOSING:
                     return _Reply(about.code, about.message, self._name)
-                self.drop()
+                why = f"{about.code} {about.message}"
             except _AWAY as error:
-                self.drop()
-                broken += fresh  # that it ended one that was idle says nothing about this mail
-                if broken == _BREAKS:
-                    return _Reply(451, f"the connection broke each time: {error}", self._name)
-                if fresh:
-                    await asyncio.sleep(back_off(broken))
+                why = str(error)
+            self.drop()
+            broken += fresh  # that it ended one that was idle says nothing about this mail
+            if broken == _BREAKS:
+                return _Reply(451, f"the connection ended each time: {why}", self._name)
+            if fresh:
+                await asyncio.sleep(back_off(broken))
 
     async def _open(self) -> aiosmtplib.SMTP:
         client = self._postman.server.client(self._sender.domain)

@@ -135,11 +135,23 @@ async def test_a_server_that_will_not_now_is_asked_again(answers: dict[str, Any]
         assert server.connections == 2
 
 
-async def test_a_mail_on_which_the_connection_breaks_each_time_is_put_off() -> None:
-    async with serving({"CONTENT": None}) as (server, connection):
-        reply = await connection.deliver("a@b.example", b"Subject: x\r\n\r\nhello\r\n")
-        assert reply.code == 451
-        assert server.connections == 5
+@pytest.mark.rule("RD-07", "NX-08")
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ({"CONTENT": None}, "ended each time"),
+        ({"RCPT": "421 4.7.0 deferred"}, "421 4.7.0 deferred"),
+        ({"DATA": "421 4.3.2 closing"}, "421 4.3.2 closing"),
+        ({"CONTENT": "421 4.3.0 busy"}, "421 4.3.0 busy"),
+    ],
+)
+async def test_a_mail_on_which_the_connection_ends_each_time_is_put_off(answers: dict[str, Any], why: str) -> None:
+    async with serving(answers) as (server, connection):
+        for connections in (5, 10):
+            reply = await connection.deliver("a@b.example", b"Subject: x\r\n\r\nhello\r\n")
+            assert reply.code == 451
+            assert why in reply.text
+            assert server.connections == connections
 
 
 async def test_an_address_beyond_ascii_needs_a_server_that_can() -> None:
