@@ -111,20 +111,23 @@ class Cashier:
                 replies = await asyncio.gather(*(self._attempt(provider, payment) for payment in payments))
                 await self._settle(list(zip(payments, replies, strict=True)))
 
-    async def _attempt(self, provider: PaymentProvider, payment: Mapping[str, Any]) -> Reply | None:
-        """What came of a payment, however long the provider is away; None once another process pays for its partition."""
+    async def _attempt(self, provider: PaymentProvider, payment: dict[str, Any]) -> Reply | None:
+        """What came of a payment, however long the provider is away; None once another process pays for its partition. Who is
+        tired of waiting pays by hand: whether it is still to be paid is asked anew each time."""
         order = PaymentOrder.model_validate(payment["order"])
         asked_before = payment["tries"] > 0
         away = 0
         while self._errands.owns(payment["partition"]):
             try:
-                reply = await (_looked_up(provider, order) if payment["recalled"] else _executed(provider, order, asked_before))
+                reply = await (_looked_up(provider, order) if payment["ends_as"] else _executed(provider, order, asked_before))
             except Unreachable as error:
                 # What was asked before it went away stays open; asking again before the next attempt does no harm either.
                 asked_before = True
                 away += 1
                 self._unreachable(error)
                 await asyncio.sleep(back_off(away))
+                ends = await retrying(lambda: self.store.ends([payment]), _waiting)
+                payment["ends_as"] = ends.get(payment["_id"])
                 continue
             self.away = ""
             return reply
@@ -148,8 +151,8 @@ class Cashier:
                 at = min(max(reply.at or now, parse_moment(payment["created_at"])), now)
                 paid[payment["_id"]] = (reply.reference, at)
                 records.append((CASES_COMMANDS.name, _confirmation(payment, reply.reference, at, now)))
-            elif isinstance(reply, Refused) and payment["recalled"]:
-                await retrying(lambda payment_id=payment["_id"]: self.store.recall([payment_id]), _waiting)
+            elif isinstance(reply, Refused) and payment["ends_as"]:
+                await retrying(lambda ended=payment: self.store.end(ended["_id"], ended["ends_as"]), _waiting)
                 self._errands.done(payment["_id"])
             elif reply is not None:
                 await self._postpone(payment, reply, now)

@@ -116,7 +116,8 @@ def payment_due(due: RefundDue, event: CaseEvent, order: Order, partition: int) 
 
 class PaymentStore:
     """Queries and updates of payments. States: `due` → `executed`, with the provider's `reference` and `executed_at`;
-    `by_hand`, where a fact of the platform said so before; `recalled`, where the ledger has let the reservation go."""
+    `by_hand`, where a fact of the platform said that it was paid and the provider has not; `recalled`, where the ledger has
+    let the reservation go and the provider has not paid."""
 
     def __init__(self, database: Database) -> None:
         self._store = MongoStore(database)
@@ -129,40 +130,35 @@ class PaymentStore:
         return await self._payments.find(query, {"partition": 1, "retry_at": 1}, batch_size=10_000).to_list(None)
 
     async def begin(self, payment_ids: Sequence[str], now: datetime) -> list[dict[str, Any]]:
-        """Write down that these are attempted now; those that are still to pay, with the `tries` made before this one. One that
-        is `recalled` was tried, and the ledger has let it go since: it is asked after, and not asked for again."""
+        """Write down that these are attempted now; those that are still to pay, with the `tries` made before this one.
+        `ends_as`: none is to be paid any more, by hand it was or recalled. One that was tried may have been paid all the same:
+        it is asked after, and not asked for again."""
         still = {"_id": {"$in": list(payment_ids)}, "state": _DUE}
         found = await self._payments.find(still, batch_size=10_000).to_list(None)
         if not found:
             return []
-        told, gone = await self._ended(found)
-        await self._end([payment["_id"] for payment in found if payment["_id"] in told], _BY_HAND)
-        await self.recall([payment["_id"] for payment in found if payment["_id"] in gone - told and not payment["tries"]])
-        found = [
-            {**payment, "recalled": payment["_id"] in gone}
-            for payment in found
-            if payment["_id"] not in told and (payment["tries"] or payment["_id"] not in gone)
-        ]
+        ends = await self.ends(found)
+        found = [{**payment, "ends_as": ends.get(payment["_id"])} for payment in found]
+        for payment in found:
+            if payment["ends_as"] and not payment["tries"]:
+                await self.end(payment["_id"], payment["ends_as"])
         await self._payments.update_many(still, {"$set": {"tried_at": format_moment(now)}, "$inc": {"tries": 1}})
-        return found
+        return [payment for payment in found if payment["tries"] or not payment["ends_as"]]
 
-    async def recall(self, payment_ids: Sequence[str]) -> None:
-        """Nothing was paid, and nothing is to be paid any more."""
-        await self._end(payment_ids, _RECALLED)
+    async def end(self, payment_id: str, state: str) -> None:
+        """The provider has paid nothing, and is to pay nothing any more. Changes nothing once it is paid."""
+        await self._payments.update_one({"_id": payment_id, "state": _DUE}, {"$set": {"state": state}})
 
-    async def _end(self, payment_ids: Sequence[str], state: str) -> None:
-        if payment_ids:
-            await self._payments.update_many({"_id": {"$in": list(payment_ids)}, "state": _DUE}, {"$set": {"state": state}})
-
-    async def _ended(self, payments: Sequence[Mapping[str, Any]]) -> tuple[frozenset[str], frozenset[str]]:
-        """Decisions whose reservation a fact has settled, and those whose reservation the ledger has let go."""
+    async def ends(self, payments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Of these, by id, the state in which each ends that is not to be paid any more: its reservation was settled by a fact,
+        or let go by the ledger."""
         orders = list({payment["order"]["order_id"] for payment in payments})
         files = await self._files.find({"_id": {"$in": orders}}, {"body.ledger": 1}, batch_size=10_000).to_list(None)
         entries = [entry for file in files for entry in file["body"]["ledger"]]
         promised = {entry["entry_id"]: entry["decision_id"] for entry in entries if entry["kind"] == "reserved"}
-        told = (each["decision_id"] for each in entries if each["kind"] == "executed" and each["confirmed_by"] == "fact")
         gone = (promised.get(each["settles"]) for each in entries if each["kind"] == "released")
-        return frozenset(filter(None, told)), frozenset(filter(None, gone))
+        told = (each["decision_id"] for each in entries if each["kind"] == "executed" and each["confirmed_by"] == "fact")
+        return dict.fromkeys(filter(None, gone), _RECALLED) | dict.fromkeys(filter(None, told), _BY_HAND)
 
     async def settle(self, paid: Mapping[str, tuple[str, datetime]]) -> None:
         """Mark payments, by id, as executed under the provider's reference at a moment."""

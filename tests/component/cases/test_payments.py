@@ -293,9 +293,11 @@ async def test_a_hundred_tries_of_a_provider_that_times_out_and_answers_late(
 
 
 @pytest.mark.rule("NX-06")
-async def test_what_was_paid_by_hand_is_not_paid_again(running: Running, events: Reader, till: Till) -> None:
-    """The provider refuses for days; an agent pays and says so with a fact under the decision's id."""
-    till.book.behave("fail")
+@pytest.mark.parametrize("mode", ["fail", "late"])
+async def test_what_was_paid_by_hand_is_not_paid_again(running: Running, events: Reader, till: Till, mode: str) -> None:
+    """An agent pays, and says so with a fact under the decision's id. The provider has refused for days; or it was at it, and
+    then money has flowed twice, which is recorded and flagged."""
+    till.book.behave(mode)
     running.start(serve, "cases-1")
     order = Reported()
     await decide(running, events, order)
@@ -312,14 +314,18 @@ async def test_what_was_paid_by_hand_is_not_paid_again(running: Running, events:
     till.book.behave("ok")
     await running.tick(REPORTED + timedelta(days=3))
 
-    async def dropped() -> bool:
-        return (await payment_of(running, order))["state"] == "by_hand"
+    async def ended() -> bool:
+        return (await payment_of(running, order))["state"] == ("by_hand" if mode == "fail" else "executed")
 
-    await until(dropped)
-    assert till.paid() == {}
-    (executed_entry,) = [entry for entry in (await file_of(running, order.order_id)).ledger if entry.kind == "executed"]
-    assert (executed_entry.confirmed_by, executed_entry.decision_id) == ("fact", payment["_id"])
-    assert open_reservations((await file_of(running, order.order_id)).ledger) == ()
+    await until(ended)
+    if mode == "late":
+        await executed(events, order)
+    ledger = (await file_of(running, order.order_id)).ledger
+    by_hand, *twice = [entry for entry in ledger if entry.kind == "executed"]
+    assert (by_hand.confirmed_by, by_hand.decision_id, by_hand.flags) == ("fact", payment["_id"], ())
+    assert [(entry.confirmed_by, entry.flags) for entry in twice] == [("provider", ("over_refund",))] * (mode == "late")
+    assert len(till.paid()) == len(twice)
+    assert open_reservations(ledger) == ()
 
 
 async def test_without_a_provider_health_says_what_waits(running: Running, events: Reader, till: Till) -> None:

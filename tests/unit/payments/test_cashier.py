@@ -47,22 +47,26 @@ class Shelf:
 
     def __init__(self) -> None:
         self.kept: dict[str, dict[str, Any]] = {}
-        self.let_go: set[str] = set()
-        """Whose reservation no longer stands."""
+        self.over: dict[str, str] = {}
+        """Whose reservation no longer stands, and what becomes of these."""
 
     async def unpaid(self, partitions: Collection[int]) -> list[dict[str, Any]]:
         return [dict(one) for one in self.kept.values() if one["state"] == "due" and one["partition"] in partitions]
 
     async def begin(self, payment_ids: Sequence[str], now: datetime) -> list[dict[str, Any]]:
-        await self.recall([one for one in payment_ids if one in self.let_go and not self.kept[one]["tries"]])
-        found = [{**self.kept[one], "recalled": one in self.let_go} for one in payment_ids if self.kept[one]["state"] == "due"]
+        for one in payment_ids:
+            if one in self.over and not self.kept[one]["tries"]:
+                await self.end(one, self.over[one])
+        found = [{**self.kept[one], "ends_as": self.over.get(one)} for one in payment_ids if self.kept[one]["state"] == "due"]
         for one in found:
             self.kept[one["_id"]]["tries"] += 1
         return found
 
-    async def recall(self, payment_ids: Sequence[str]) -> None:
-        for one in payment_ids:
-            self.kept[one]["state"] = "recalled"
+    async def ends(self, payments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        return {one["_id"]: self.over[one["_id"]] for one in payments if one["_id"] in self.over}
+
+    async def end(self, payment_id: str, state: str) -> None:
+        self.kept[payment_id]["state"] = state
 
     async def settle(self, paid: Mapping[str, tuple[str, datetime]]) -> None:
         for payment_id, (reference, at) in paid.items():
@@ -178,15 +182,20 @@ async def test_a_time_out_is_looked_up_before_anything_else(world: World) -> Non
 
 
 @pytest.mark.rule("NX-06")
-@pytest.mark.parametrize(("mode", "state"), [("fail", "recalled"), ("timeout", "executed")])
-async def test_what_was_let_go_after_a_try_is_asked_after_and_not_for(world: World, mode: str, state: str) -> None:
+@pytest.mark.parametrize("ends_as", ["recalled", "by_hand"])
+@pytest.mark.parametrize("mode", ["fail", "timeout"])
+async def test_what_is_not_to_be_paid_any_more_after_a_try_is_asked_after_and_not_for(
+    world: World, mode: str, ends_as: str
+) -> None:
+    """The ledger has let it go, or somebody has paid by hand: by then the provider may have paid as well."""
+    state = "executed" if mode == "timeout" else ends_as
     world.provider.mode = mode  # type: ignore[assignment]
     cashier, one = world.process(), payment()
     if mode == "timeout":
         await world.provider.refund(PaymentOrder.model_validate(one["order"]))
     one["tries"] = 1
     world.provider.asked.clear()
-    world.shelf.let_go.add(one["_id"])
+    world.shelf.over[one["_id"]] = ends_as
     await cashier.own(frozenset({3}))
     with working(cashier):
         cashier.offer(world.put(one))
@@ -197,15 +206,16 @@ async def test_what_was_let_go_after_a_try_is_asked_after_and_not_for(world: Wor
 
 
 @pytest.mark.rule("NX-06")
-async def test_what_was_let_go_before_any_try_is_not_even_asked_after(world: World) -> None:
+@pytest.mark.parametrize("ends_as", ["recalled", "by_hand"])
+async def test_what_is_not_to_be_paid_any_more_before_any_try_is_not_even_asked_after(world: World, ends_as: str) -> None:
     cashier, one = world.process(), payment()
-    world.shelf.let_go.add(one["_id"])
+    world.shelf.over[one["_id"]] = ends_as
     await cashier.own(frozenset({3}))
     with working(cashier):
         cashier.offer(world.put(one))
         await idle(cashier)
     assert world.provider.asked == []
-    assert world.shelf.kept[one["_id"]]["state"] == "recalled"
+    assert world.shelf.kept[one["_id"]]["state"] == ends_as
 
 
 async def test_a_request_that_was_lost_is_made_again_once_and_then_later(world: World) -> None:
@@ -279,6 +289,27 @@ async def test_a_provider_that_is_away_is_waited_for(world: World, monkeypatch: 
         await idle(cashier)
         assert not cashier.away
     assert world.confirmed == {one["_id"]: 1}
+
+
+@pytest.mark.rule("NX-06")
+async def test_what_was_paid_by_hand_while_the_provider_was_away_is_not_paid_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "back_off", lambda attempt: 0.005)
+    world.provider.mode = "away"
+    cashier, one = world.process(), payment()
+    await cashier.own(frozenset({3}))
+    with working(cashier):
+        cashier.offer(world.put(one))
+        await until(lambda: cashier.counters.unreachable > 1)
+        world.shelf.over[one["_id"]] = "by_hand"
+        seen = cashier.counters.unreachable
+        await until(lambda: cashier.counters.unreachable > seen + 1)
+        world.provider.mode = "ok"
+        await idle(cashier)
+    assert world.provider.asked == [f"lookup {one['_id']}"]
+    assert (world.provider.payments, world.confirmed) == ({}, {})
+    assert world.shelf.kept[one["_id"]]["state"] == "by_hand"
 
 
 @pytest.mark.rule("NX-06")
