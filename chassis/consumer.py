@@ -69,7 +69,7 @@ class LoopConsumer(ConsumerRebalanceListener):
         self._ownership: Ownership | None = None
         self._owning: asyncio.Task[None] | None = None
         self.positions: dict[tuple[str, int], int] = {}
-        """How far each partition is done."""
+        """How far each partition is done that this process owns."""
         self._committed: dict[tuple[str, int], int] = {}
         self._committing: asyncio.Task[None] | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -162,6 +162,8 @@ class LoopConsumer(ConsumerRebalanceListener):
         except TimeoutError:
             log.warning("a batch did not end before its partitions were taken away; the new owner does it again")
         self._assigned = frozenset()
+        # Who owns nothing answers for nothing: what the next owner has still to do, its errands too, is not known here.
+        self.positions, self._committed = {}, {}
 
     async def _settle(self) -> None:
         """Wait for the batches in hand and commit what is done."""

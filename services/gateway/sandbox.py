@@ -42,6 +42,10 @@ class ClockState:
         return {"now": format_moment(self.now), "status": "ready" if self.ready else "advancing"}
 
 
+class _TakenOver(Exception):
+    """Another gateway brings the move to its end."""
+
+
 class SandboxControl:
     """Moves the clock. Moves of several gateways come one after the other: the document names whose turn it is, with a lease,
     and somebody else brings a move to its end whose gateway died."""
@@ -150,15 +154,17 @@ class SandboxControl:
         return leased_until.replace(tzinfo=leased_until.tzinfo or now.tzinfo) <= now
 
     async def _bring_to_end(self, command_id: str, timeout_s: float) -> None:
-        """Settle the move under a lease of its own; nothing where somebody else does. A new generation each time, so that
-        answers to the rounds of one who died are not taken for answers to ours."""
+        """Settle the move under a lease of its own; nothing where somebody else does, or has taken it over from here because
+        this process stood still for too long. A new generation each time, so that answers to the rounds of one who died are not
+        taken for answers to ours."""
         owner = uuid.uuid4().hex
         kept = await self._read()
         if kept["ready"] or not await self._take_over(kept):
             return
         generation = kept["generation"] + 1
+        as_read = {name: kept[name] for name in ("generation", "owner", "leased_until")}
         claimed = await self._documents.update_one(
-            {"_id": _CLOCK, "generation": kept["generation"], "owner": kept["owner"], "ready": False},
+            {"_id": _CLOCK, **as_read, "ready": False},
             {
                 "$set": {
                     "owner": owner,
@@ -172,12 +178,16 @@ class SandboxControl:
         settling = asyncio.create_task(self._move_on(owner, kept, generation, timeout_s))
         try:
             while not (await asyncio.wait([settling], timeout=_RENEW_S))[0]:
-                await self._update(owner, leased_until=self._real_time() + timedelta(seconds=_LEASE_S))
+                await self._still_own(owner, leased_until=self._real_time() + timedelta(seconds=_LEASE_S))
             result = settling.result()
+        except _TakenOver:
+            log.warning("a move of the sandbox's clock was taken over by another gateway: this one stood still for too long")
+            return
         except BaseException:
-            settling.cancel()
             await asyncio.shield(self._update(owner, leased_until=self._real_time()))
             raise
+        finally:
+            settling.cancel()
         if result:
             await self._update(owner, blocked_by=list(result), leased_until=self._real_time())
         else:
@@ -189,7 +199,7 @@ class SandboxControl:
             if blocked := await self._settle(_tick(kept | {"generation": generation}), timeout_s):
                 return blocked
             generation += 1
-            await self._update(owner, generation=generation, before=None)
+            await self._still_own(owner, generation=generation, before=None)
         return await self._settle(_tick(kept | {"generation": generation, "before": None}), timeout_s)
 
     async def _settle(self, tick: ClockTick, timeout_s: float) -> tuple[str, ...]:
@@ -200,8 +210,14 @@ class SandboxControl:
             log.warning("%d keys are parked; the clock goes on without them", result.parked)
         return () if result.ready else result.blocked_by
 
-    async def _update(self, owner: str, **changed: object) -> None:
-        await self._documents.update_one({"_id": _CLOCK, "owner": owner}, {"$set": changed})
+    async def _still_own(self, owner: str, **changed: object) -> None:
+        """Write as `owner`. Raises _TakenOver where somebody else is by now: every process answers their generation alone, and
+        time is theirs to move on."""
+        if not await self._update(owner, **changed):
+            raise _TakenOver
+
+    async def _update(self, owner: str, **changed: object) -> bool:
+        return bool((await self._documents.update_one({"_id": _CLOCK, "owner": owner}, {"$set": changed})).matched_count)
 
     async def _await_ready(self, command_id: str, give_up: float) -> ClockState:
         loop = asyncio.get_running_loop()

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -100,7 +101,8 @@ async def _until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_records_gather_until_somebody_is_in_a_hurry(stack: Stack) -> None:
+@asynccontextmanager
+async def counting(stack: Stack, gather_s: float = 0.0) -> AsyncIterator[tuple[Running, _Counting, LoopConsumer]]:
     async with own_namespace(stack) as running, open_runtime(running.settings, "intake") as runtime:
         handler = _Counting()
         parking = MongoParking(runtime.database)
@@ -109,16 +111,30 @@ async def test_records_gather_until_somebody_is_in_a_hurry(stack: Stack) -> None
         async def take_over(partitions: frozenset[int]) -> dict[str, str]:
             return {}
 
-        consumer = LoopConsumer(running.settings, loop, runtime.health, take_over=take_over, gather_s=3_600)
+        consumer = LoopConsumer(running.settings, loop, runtime.health, take_over=take_over, gather_s=gather_s)
         await consumer.start()
         try:
-            for number in range(5):
-                await running.send(INTAKE_COMMANDS, envelope_of(put(profile()), merchant_key(f"shop-{number}"), PLACED))
-                if number == 0:
-                    await _until(lambda: handler.seen == 1)
-            await asyncio.sleep(0.5)  # time enough to take them, were it not for the gathering
-            assert handler.batches == [1]  # one that comes alone is taken at once, those behind it wait for an hour
-            consumer.hurry()
-            await _until(lambda: handler.seen == 5)
+            yield running, handler, consumer
         finally:
             await consumer.stop()
+
+
+async def test_records_gather_until_somebody_is_in_a_hurry(stack: Stack) -> None:
+    async with counting(stack, gather_s=3_600) as (running, handler, consumer):
+        for number in range(5):
+            await running.send(INTAKE_COMMANDS, envelope_of(put(profile()), merchant_key(f"shop-{number}"), PLACED))
+            if number == 0:
+                await _until(lambda: handler.seen == 1)
+        await asyncio.sleep(0.5)  # time enough to take them, were it not for the gathering
+        assert handler.batches == [1]  # one that comes alone is taken at once, those behind it wait for an hour
+        consumer.hurry()
+        await _until(lambda: handler.seen == 5)
+
+
+async def test_who_owns_nothing_answers_for_nothing(stack: Stack) -> None:
+    """While partitions change hands the clock waits: what their next owner has still to do is not known to the one before."""
+    async with counting(stack) as (running, handler, consumer):
+        await running.send(INTAKE_COMMANDS, envelope_of(put(profile()), merchant_key("shop"), PLACED))
+        await _until(lambda: sum(consumer.positions.values()) == 1)
+        await consumer.on_partitions_revoked([])
+        assert (handler.seen, consumer.positions) == (1, {})

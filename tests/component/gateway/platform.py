@@ -26,6 +26,8 @@ __all__ = ["NOW", "Client", "Platform", "eur", "platform_of"]
 
 NOW = datetime.fromisoformat("2021-03-01T10:00:00+00:00")
 Json = dict[str, Any]
+_PATIENCE_S = 150
+"""Longer than the sandbox waits for what a move of its clock causes."""
 
 
 def eur(amount: str) -> Json:
@@ -33,15 +35,16 @@ def eur(amount: str) -> Json:
 
 
 class Client:
-    """A caller with a key or token; speaks to the first gateway unless told otherwise."""
+    """A caller with a key or token; speaks to the first gateway unless told otherwise, and waits for an outcome as long as may
+    be asked for: no test depends on how fast the machine is."""
 
     def __init__(self, gateways: list[httpx.AsyncClient], key: str | None) -> None:
         self._gateways = gateways
         self.key = key
 
     async def ask(self, method: str, path: str, *, at: int = 0, headers: Json | None = None, **more: Any) -> httpx.Response:
-        bearer = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
-        return await self._gateways[at].request(method, path, headers={**bearer, **(headers or {})}, **more)
+        own = {"Prefer": "wait=30"} | ({} if self.key is None else {"Authorization": f"Bearer {self.key}"})
+        return await self._gateways[at].request(method, path, headers={**own, **(headers or {})}, **more)
 
     async def get(self, path: str, *, at: int = 0, **params: Any) -> Any:
         answer = await self.ask("GET", path, at=at, params=params)
@@ -187,7 +190,7 @@ async def platform_of(stack: Stack, folder: Path) -> AsyncIterator[Platform]:
         running.start(serve_cases, "cases-1", static=True)
         running.start(serve_escalation, "escalation-1", static=True)
         running.start(serve_notifications, "notifications-1", static=True)
-        gateways = [httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) for port in ports]
+        gateways = [httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE_S) for port in ports]
         platform = Platform(running, gateways)
         try:
             await _until_it_answers(platform)

@@ -1,10 +1,20 @@
 """The sandbox's clock: moved behind a barrier, by one gateway at a time, and what it causes is done when it answers (NX-05)."""
 
 import asyncio
+import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
+
+from chassis.barrier import BarrierResult
 from contracts.base import parse_moment
-from tests.component.gateway.platform import Platform
+from contracts.envelope import Record, decode
+from contracts.platform import ClockTick
+from services.gateway import sandbox
+from services.gateway.sandbox import ClockState, SandboxControl
+from services.gateway.store import wall_clock
+from tests.component.gateway.platform import NOW, Platform
 
 
 async def test_moving_the_clock_does_all_that_it_causes(platform: Platform) -> None:
@@ -69,3 +79,43 @@ async def test_a_link_moves_no_clock(platform: Platform) -> None:
     assert (await platform.nobody.post("/v1/sandbox/clock", {"advance": "PT1H"})).status_code == 401
     bounce = await staff.post("/v1/sandbox/bounces", {"email": "nobody@bounce.example"})
     assert (bounce.status_code, bounce.json()) == (201, {"email": "nobody@bounce.example"})
+
+
+class Asked:
+    """Stands for the barrier and for the publisher: keeps the ticks of one gateway, which is answered once it may go on."""
+
+    def __init__(self) -> None:
+        self.ticks: list[ClockTick] = []
+        self.asking = asyncio.Event()
+        self.answered = asyncio.Event()
+
+    async def publish(self, records: Sequence[tuple[str, Record]]) -> None:
+        for message in (decode(record.value, record.headers).message for _, record in records):
+            assert isinstance(message, ClockTick)
+            self.ticks.append(message)
+
+    async def settle(self, tick: ClockTick, timeout_s: float) -> BarrierResult:
+        self.asking.set()
+        await self.answered.wait()
+        return BarrierResult(True, (), 0)
+
+
+@pytest.mark.parametrize("notices", ["when it renews its lease", "when it goes on"])
+async def test_who_stood_still_for_too_long_leaves_the_move_to_who_took_it_over(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, notices: str
+) -> None:
+    monkeypatch.setattr(sandbox, "_RENEW_S", 0.2 if notices == "when it renews its lease" else 60.0)
+    database = platform.running.database(uuid.uuid4().hex[:8])
+    stalled, quick = Asked(), Asked()
+    one = SandboxControl(database, stalled, stalled)  # type: ignore[arg-type]
+    other = SandboxControl(database, quick, quick, real_time=lambda: wall_clock() + timedelta(hours=1))  # type: ignore[arg-type]
+    await one.start(NOW)
+    moving = asyncio.create_task(one.move(lambda now: now + timedelta(days=1), "the move"))
+    await stalled.asking.wait()
+    quick.answered.set()
+    done = await other.move(lambda now: now, "the move")
+    if notices == "when it goes on":
+        stalled.answered.set()
+    assert await asyncio.wait_for(moving, 30) == done == ClockState(NOW + timedelta(days=1), ready=True)
+    assert {tick.now for tick in stalled.ticks} == {NOW}, "it has not moved time on beside the other"
+    assert [tick.now for tick in quick.ticks] == [NOW, NOW + timedelta(days=1)]
