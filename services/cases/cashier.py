@@ -6,6 +6,7 @@ taken up again later by the stack's clock; a provider that is away is waited for
 payment is marked: a crash in between sends the same command again, which then changes nothing."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 _HANDS = 4
 _LOADED = 16
-_ROUNDS = 2
 
 RETRY_AFTER = (
     timedelta(minutes=1),
@@ -176,18 +176,18 @@ class Cashier:
 
 
 async def _executed(provider: PaymentProvider, order: PaymentOrder, asked_before: bool) -> Reply:
-    """Have a refund paid. What may have been asked for already, and what got no answer, is looked up before it is tried. Raises
-    Unreachable."""
+    """Have a refund paid: one request an attempt. What may have been asked for already is looked up before, what got no answer
+    after it; where the provider has not heard of that one yet it still may, so the next attempt comes later. Raises
+    Unreachable, where nothing was asked for."""
     told = await provider.lookup(order.decision_id) if asked_before else None
-    reply: Reply = Refused("never asked")
-    for _ in range(_ROUNDS):
-        if told is not None and not isinstance(told, Refused):
-            return told
-        reply = await provider.refund(order)
-        if not isinstance(reply, Unknown) or reply.after is not None:
-            return reply
-        told = await provider.lookup(order.decision_id)
-    return reply if told is None else told
+    if told is not None and not isinstance(told, Refused):
+        return told
+    reply = await provider.refund(order)
+    if not isinstance(reply, Unknown) or reply.after is not None:
+        return reply
+    with contextlib.suppress(Unreachable):
+        return await provider.lookup(order.decision_id) or reply
+    return reply
 
 
 async def _looked_up(provider: PaymentProvider, order: PaymentOrder) -> Reply:
