@@ -17,7 +17,7 @@ from contracts.texts import address_key
 from services.gateway.inbound.plain import text_of_html
 from services.gateway.inbound.replies import new_part, tidy
 
-__all__ = ["Attachment", "Automatic", "Bounce", "Mail", "read_mail", "recipients_of"]
+__all__ = ["Attachment", "Automatic", "Bounce", "Mail", "bare", "read_mail", "recipients_of"]
 
 _MOST_PARTS = 200
 _DEEPEST = 20
@@ -26,6 +26,8 @@ _MOST_STEPS = 4_000_000
 _LONGEST_HEADER = 8_000
 _LONGEST_TEXT = 200_000
 _MOST_REFERENCES = 50
+_MOST_FINDINGS = 20
+"""Authentication-Results headers that are read: one server writes a few at most."""
 _HEAD = 64 * 1024
 """Bytes that are read of a mail that is not read whole."""
 _DECORATION = 12 * 1024
@@ -34,6 +36,7 @@ _DECORATION = 12 * 1024
 _ENDLESS_HEADER = re.compile(rb"^content-[a-z-]{1,40}:(?:[^\r\n]|\r?\n[ \t]){4000}", re.IGNORECASE | re.MULTILINE)
 """The standard library's time is not linear in the parameters of such a header."""
 _ADDRESS = re.compile(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,189}")
+_BETWEEN_ADDRESSES = re.compile(r"[\s<>,;:]+")
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,500}>")
 _STATUS = re.compile(r"^\s*status:\s*5\.|^\s*diagnostic-code:.{0,60}\b5\d\d\b", re.IGNORECASE | re.MULTILINE)
 _ACTION = re.compile(r"^\s*action:\s*([a-z]+)", re.IGNORECASE | re.MULTILINE)
@@ -102,7 +105,7 @@ class Mail:
 
     message_id: str = ""
     sender: str = ""
-    """The one address in From, in lower case; empty where there is none or more than one."""
+    """The one address in From, in lower case; empty where there is none, more than one, or one that cannot be read."""
     shown_sender: str = ""
     """From, as a person reads it."""
     subject: str = ""
@@ -118,8 +121,8 @@ class Mail:
     automatic: Automatic = ""
     bounce: Bounce | None = None
     hops: int = 0
-    authentication: str = ""
-    """The first Authentication-Results header: the one that the nearest server added."""
+    authentication: tuple[str, ...] = ()
+    """The Authentication-Results headers, the ones that the nearest server added first."""
     broken: str = ""
 
 
@@ -218,19 +221,57 @@ def _addresses(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address for address in cleaned if _ADDRESS.fullmatch(address)))
 
 
+def bare(header: str) -> str:
+    """A header without comments, and with nothing in its quotes: a sender chooses what stands in them. One that does not end
+    takes all that follows and leaves its opening sign."""
+    kept: list[str] = []
+    depth, quoted, escaped = 0, False, False
+    for character in header:
+        if escaped:
+            escaped = False
+        elif character == "\\" and (depth or quoted):
+            escaped = True
+        elif quoted:
+            quoted = character != '"'
+            kept += () if quoted else '"'
+        elif character == '"' and not depth:
+            quoted = True
+            kept += '"'
+        elif character == "(":
+            depth += 1
+        elif character == ")" and depth:
+            depth -= 1
+            kept += () if depth else " "
+        elif not depth:
+            kept += character
+    return "".join(kept) + ("(" if depth else "")
+
+
+def _sole_sender(values: Sequence[str]) -> str:
+    """The address in From where it names one and no other. Everything with an @ counts as an address, also what cannot be one
+    or is not understood: a server that reads it otherwise may have vouched for just that one."""
+    if len(values) != 1 or len(values[0]) >= _LONGEST_HEADER:
+        return ""
+    said = bare(_text_of(values[0].encode("utf-8", "surrogateescape"), "utf-8"))
+    if "(" in said or said.count('"') % 2:
+        return ""
+    named = {address_key(each) for each in _BETWEEN_ADDRESSES.split(said) if "@" in each}
+    sender = named.pop() if len(named) == 1 else ""
+    return sender if _ADDRESS.fullmatch(sender) else ""
+
+
 def _with_headers(message: Message, return_path: str | None, broken: str = "") -> Mail:
     senders = _all(message, "from")
-    addresses = _addresses(senders)
     references = _MESSAGE_ID.findall(f"{_first(message, 'in-reply-to')} {_first(message, 'references')}")
     return Mail(
         message_id=next(iter(_MESSAGE_ID.findall(_first(message, "message-id"))), ""),
-        sender=addresses[0] if len(senders) == 1 and len(addresses) == 1 else "",
+        sender=_sole_sender(senders),
         shown_sender=decoded(senders[0])[:500] if senders else "",
         subject=decoded(_first(message, "subject"))[:500],
         references=tuple(dict.fromkeys(references))[:_MOST_REFERENCES],
         automatic=_automatic(message, return_path),
         hops=len(_all(message, "received")),
-        authentication=_first(message, "authentication-results"),
+        authentication=tuple(_all(message, "authentication-results")[:_MOST_FINDINGS]),
         broken=broken,
     )
 

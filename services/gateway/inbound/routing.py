@@ -4,12 +4,12 @@ Who wrote is believed when two things agree: the mail came back to an address (o
 was sent, and it is from an address that this party is known by. A forged or forwarded mail has one of them at most."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from contracts.texts import address_key
-from services.gateway.inbound.parsing import Mail
+from services.gateway.inbound.parsing import Mail, bare
 
 __all__ = [
     "CLOSED_REASONS",
@@ -46,10 +46,12 @@ _MOST_HOPS = 50
 _LONGEST_NUMBER = 100
 _MOST_NUMBERS = 100
 _AROUND = ".,:;!?()[]{}<>\"'„“”‚‘’«»#*_`|/\\"
-_FINDING = re.compile(r"\s*([a-z0-9-]+)(?:\s*/\s*\d+)?\s*=\s*([a-z]+)(?![^\s])", re.IGNORECASE)
+_FINDING = re.compile(r"\s*([a-z0-9-]+)(?:\s*/\s*\d+)?\s*=\s*([a-z]+)(?![^\s])")
+_DOMAIN = r"\s*=\s*(?:[^\s@]*@)?([a-z0-9-]+(?:\.[a-z0-9-]+)+)\.?(?!\S)"
 _NAMED = {
-    "dkim": re.compile(r"\sheader\.d\s*=\s*([a-z0-9-]+(?:\.[a-z0-9-]+)+)\.?(?!\S)", re.IGNORECASE),
-    "spf": re.compile(r"\ssmtp\.mailfrom\s*=\s*(?:[^\s@]*@)?([a-z0-9-]+(?:\.[a-z0-9-]+)+)\.?(?!\S)", re.IGNORECASE),
+    "dmarc": re.compile(rf"\sheader\.from{_DOMAIN}"),
+    "dkim": re.compile(rf"\sheader\.d{_DOMAIN}"),
+    "spf": re.compile(rf"\ssmtp\.mailfrom{_DOMAIN}"),
 }
 """The domain that a finding of a method is about; one without a dot is nobody's."""
 
@@ -96,46 +98,30 @@ def without_case(mail: Mail, own_id: bool, notices: Sequence[str], addressed: bo
 
 
 def authenticity(mail: Mail, authserv: str) -> Literal["proven", "forged", "unknown"]:
-    """What the mail server in front of us found out about the sender's domain (RFC 8601). Believed only under the name that is
-    set: any sender can write such a header. Without a policy of the domain (DMARC) a signature or a path proves what it names:
-    the domain of From itself, or one above it."""
-    name, *findings = _bare(mail.authentication).split(";")
-    if not authserv or name.strip().split(" ")[0].lower() != authserv.lower():
-        return "unknown"
-    results = [(found[1].lower(), found[2].lower(), each) for each in findings if (found := _FINDING.match(each))]
-    dmarc = {result for method, result, _ in results if method == "dmarc"}
-    if "fail" in dmarc:
+    """What the mail server in front of us found out about the sender's domain (RFC 8601). A policy of the domain (DMARC) that
+    was broken is a forgery, whomever it names. Whatever was found good, a policy, a signature or a path, proves the domain that
+    it names: the sender's itself, or one above it."""
+    results = list(_findings(mail.authentication, authserv)) if authserv else []
+    if any((method, result) == ("dmarc", "fail") for method, result, _ in results):
         return "forged"
-    if "pass" in dmarc:
-        return "proven"
     domain = mail.sender.rpartition("@")[2]
     for method, result, finding in results:
         named = _NAMED[method].search(finding) if method in _NAMED and result == "pass" else None
-        if named is not None and domain and f".{domain}".endswith(f".{named[1].lower()}"):
+        if named is not None and domain and f".{domain}".endswith(f".{named[1]}"):
             return "proven"
     return "unknown"
 
 
-def _bare(header: str) -> str:
-    """A header without comments and quoted texts: a sender chooses what stands in them."""
-    kept: list[str] = []
-    depth, quoted, escaped = 0, False, False
-    for character in header:
-        if escaped:
-            escaped = False
-        elif character == "\\" and (depth or quoted):
-            escaped = True
-        elif quoted:
-            quoted = character != '"'
-        elif character == '"' and not depth:
-            quoted = True
-        elif character == "(":
-            depth += 1
-        elif character == ")" and depth:
-            depth -= 1
-        elif not depth:
-            kept.append(character)
-    return "".join(kept)
+def _findings(headers: Sequence[str], authserv: str) -> Iterator[tuple[str, str, str]]:
+    """Method, result and whole of each finding of a server, in lower case. It may write a header for each method; they stand
+    before those of all others, and what follows another's is believed no more than that one: any sender can write such."""
+    for header in headers:
+        name, *findings = bare(header).lower().split(";")
+        if name.split()[:1] != [authserv.lower()]:
+            return
+        for finding in findings:
+            if found := _FINDING.match(finding):
+                yield found[1], found[2], finding
 
 
 def known_addresses(

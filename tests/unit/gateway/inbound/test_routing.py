@@ -14,7 +14,7 @@ from contracts.mailboxes import (
     reply_address,
     reply_domain,
 )
-from services.gateway.inbound.parsing import Mail
+from services.gateway.inbound.parsing import Mail, read_mail
 from services.gateway.inbound.routing import authenticity, known_addresses, newest_open_case, order_numbers
 
 HEX32 = st.text("0123456789abcdef", min_size=32, max_size=32)
@@ -96,7 +96,11 @@ def test_the_newest_open_case_is_the_one_with_the_highest_number() -> None:
 @pytest.mark.parametrize(
     ("header", "found"),
     [
-        ("mx.recourse.example; dmarc=pass header.from=mail.example", "proven"),
+        ("mx.recourse.example; dmarc=pass (p=reject) header.from=Mail.example", "proven"),
+        ("mx.recourse.example; dmarc=pass", "unknown"),
+        ("mx.recourse.example; dmarc=pass header.from=evil.example", "unknown"),
+        ("mx.recourse.example; dmarc=pass header.from=evil.example; dkim=pass header.d=mail.example", "proven"),
+        ("mx.recourse.example; dmarc=fail header.from=evil.example; dkim=pass header.d=mail.example", "forged"),
         ("mx.recourse.example 1; spf=pass; dkim=fail; dmarc=fail", "forged"),
         ("mx.recourse.example; dmarc=pass; dmarc=fail", "forged"),
         ("mx.recourse.example; spf=pass", "unknown"),
@@ -112,21 +116,80 @@ def test_the_newest_open_case_is_the_one_with_the_highest_number() -> None:
         ('mx.recourse.example; spf=pass smtp.mailfrom="a; dmarc=pass"@evil.example', "unknown"),
         ("mx.recourse.example; dkim=fail (header.d=x; dmarc=pass (\\) dmarc=pass); dmarc=pass) header.d=x.example", "unknown"),
         ("mx.recourse.example; dkim=fail reason=(; dmarc=pass", "unknown"),
-        ("mx.evil.example; dmarc=pass", "unknown"),
-        ("(mx.recourse.example) mx.evil.example; dmarc=pass", "unknown"),
+        ("mx.evil.example; dmarc=pass header.from=mail.example", "unknown"),
+        ("(mx.recourse.example) mx.evil.example; dmarc=pass header.from=mail.example", "unknown"),
         ("", "unknown"),
     ],
 )
 def test_what_a_server_found_out_counts_under_the_name_that_is_set(header: str, found: str) -> None:
-    mail = Mail(sender="kim@mail.example", authentication=header)
+    mail = Mail(sender="kim@mail.example", authentication=(header,))
     assert authenticity(mail, "mx.recourse.example") == found
     assert authenticity(mail, "") == "unknown"
 
 
+@pytest.mark.rule("CP-04", "BP-06")
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        (("mx; dkim=none", "mx; dmarc=fail header.from=mail.example"), "forged"),
+        (("mx; dkim=pass header.d=mail.example", "mx; dmarc=fail header.from=mail.example"), "forged"),
+        (("mx; dkim=none", "mx 1; spf=none", "MX; dmarc=pass header.from=mail.example"), "proven"),
+        (("mx; dkim=none", "mx.evil.example; none", "mx; dmarc=pass header.from=mail.example"), "unknown"),
+        (("mx.evil.example; none", "mx; dmarc=pass header.from=mail.example"), "unknown"),
+        (("", "mx; dmarc=pass header.from=mail.example"), "unknown"),
+    ],
+)
+def test_a_server_may_say_what_it_found_in_several_headers_before_all_others(headers: tuple[str, ...], found: str) -> None:
+    written = "".join(f"Authentication-Results: {header}\r\n" for header in headers)
+    mail = read_mail(f"{written}From: Kim <kim@mail.example>\r\n\r\nHello".encode())
+    assert authenticity(mail, "mx") == found
+
+
+@pytest.mark.rule("CP-04", "BP-06")
+@pytest.mark.parametrize(
+    "senders",
+    [
+        '"a b"@mail.example, kim@mail.example',
+        'kim@mail.example, "a b"@mail.example',
+        '"a;b"@mail.example, <kim@mail.example>',
+        "x@[10.0.0.1], kim@mail.example",
+        "a: b@mail.example;, kim@mail.example",
+        f"{'a' * 70}@mail.example, kim@mail.example",
+        f"a@{'b' * 200}.example, kim@mail.example",
+        "kim@mail.example (, a@mail.example",
+        'kim@mail.example ", a@mail.example',
+        "kim@mail.example\\, a@mail.example",
+        f"kim@mail.example{',' * 9_000} a@mail.example",
+        "kim@mail(x)@evil.example",
+        'kim@"x"mail.example',
+    ],
+)
+def test_a_mail_with_a_second_sender_or_one_that_is_not_understood_is_nobodys(senders: str) -> None:
+    """Whatever becomes of the addresses that cannot be matched: they count. The server in front may have meant that one."""
+    header = "mx; dmarc=pass header.from=mail.example; dkim=pass header.d=mail.example"
+    mail = read_mail(f"Authentication-Results: {header}\r\nFrom: {senders}\r\n\r\nHello".encode())
+    assert (mail.sender, authenticity(mail, "mx")) == ("", "unknown")
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "kim@mail.example",
+        "<KIM@mail.example>",
+        "Käufer, Kim <kim@mail.example>",
+        "kim@mail.example <kim@mail.example>",
+        '"kim@other.example, \\" (" <kim@mail.example> (a comment (with a@b.example))',
+        "Team [Shop]: <kim@mail.example>,",
+    ],
+)
+def test_one_sender_is_found_however_it_is_written(sender: str) -> None:
+    assert read_mail(f"From: {sender}\r\n\r\nHello".encode()).sender == "kim@mail.example"
+
+
 def test_a_signature_of_a_domain_above_proves_the_sender_and_of_none_nobody() -> None:
     header = "mx; dkim=pass header.d=shop.example"
-    assert authenticity(Mail(sender="a@news.shop.example", authentication=header), "mx") == "proven"
-    assert authenticity(Mail(sender="", authentication=header), "mx") == "unknown"
+    assert authenticity(Mail(sender="a@news.shop.example", authentication=(header,)), "mx") == "proven"
+    assert authenticity(Mail(sender="", authentication=(header,)), "mx") == "unknown"
 
 
 def test_words_with_a_digit_may_be_order_numbers() -> None:
