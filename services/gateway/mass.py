@@ -1,16 +1,18 @@
 """Mass actions (NX-09, BP-03, BP-25): thousands of orders or cases treated as a group, throttled, with a result per item.
 
 The items of an action stand in the store before it is answered. A gateway process works on it under a lease, page by page: each
-item is commands whose ids are made from the item, so that whoever goes on after a crash does nothing twice."""
+item is commands whose ids are made from the item, so that whoever goes on after a crash does nothing twice. A buyer's items
+share a letter: one mail that names their orders."""
 
 import asyncio
 import hashlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from operator import attrgetter
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import Field, model_validator
@@ -24,7 +26,7 @@ from contracts.actors import Actor
 from contracts.base import GivenMoment, Model, format_moment, parse_moment
 from contracts.cases import TakeAction
 from contracts.envelope import Record
-from contracts.ids import derived, merchant_key
+from contracts.ids import derived, made_id, merchant_key
 from contracts.notices import OrderNamed, TellBuyer
 from contracts.orders import DeclareInsolvency, Order
 from contracts.problems import Problem
@@ -35,15 +37,29 @@ from services.gateway.commands import Commands
 from services.gateway.leases import lease_end, renewed
 from services.gateway.problems import field_error
 from services.gateway.projector import Body
-from services.gateway.store import COMMANDS, MASS_ACTIONS, MASS_ITEMS, MASS_TOLD, ORDERS, Document, PointReads, wall_clock
+from services.gateway.store import (
+    COMMANDS,
+    HISTORY,
+    MASS_ACTIONS,
+    MASS_ITEMS,
+    MASS_TOLD,
+    ORDERS,
+    Document,
+    PointReads,
+    wall_clock,
+)
 
 __all__ = ["MassActionContent", "MassActions", "Selection"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 MOST_ITEMS = 100_000
 _PAGE = 200
 _READ = 1_000
 """Orders, or items, that go to or from the store at once."""
+_NAMED = 500
+"""Items that share a letter: a record holds 1 MiB, and nobody reads more. Who has more orders gets several."""
 _LOOK_S = 1.0
 _OUTCOMES_S = 30.0
 _PER_S = 200
@@ -52,9 +68,6 @@ _HANDS = 4
 _TELLS = ("insolvency", "carrier_failure")
 _ENDED_WAY = ("delivered", "returned", "cancelled")
 """Facts after which nothing of an order is awaited from a carrier."""
-
-_Place = tuple[str, str | None, str | None]
-"""An order, an open case of it if it has any, and whose order it is (`_buyer`), where the action tells buyers."""
 
 
 class Selection(Model):
@@ -113,19 +126,29 @@ class MassActionContent(Model):
         the merchant; `episode` counts how often it was said that it is insolvent, and that it is not: what is said again later
         is something new. A carrier fails with a shipment: its next failure, with another one, is something new. None where
         the carrier has nothing of the order on its way any more."""
-        chosen = self.selection
-        what: list[Any] = [self.kind, chosen.merchant_id, chosen.carrier, episode]
-        if self.kind == "carrier_failure":
-            shipped = _under_way(chosen, body["facts"])
-            if shipped is None:
-                return None
-            what = [self.kind, chosen.carrier, body["order"]["order_id"], shipped]
-        return orjson.dumps(what).decode()
+        chosen, order_id = self.selection, body["order"]["order_id"]
+        if self.kind != "carrier_failure":
+            return self.insolvency(order_id, episode)
+        shipped = _under_way(chosen, body["facts"])
+        return None if shipped is None else _text([self.kind, chosen.carrier, order_id, shipped])
 
-    def event(self, episode: int) -> str:
-        """What is done about what: an item done for it stays done."""
-        what = self.model_dump(mode="json", include={"kind", "selection", "decide"}) | {"episode": episode}
-        return hashlib.sha256(orjson.dumps(what, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    def insolvency(self, order_id: str | None, episode: int) -> str:
+        """What was said of the merchant, to the buyer of an order; None: of any, as it was put while one marker stood for all
+        orders of a buyer."""
+        return _text([self.kind, self.selection.merchant_id, order_id, episode])
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an action does something: at an open case of an order, or at the order itself. `name` says what is done there about
+    what happened: done under this name, it stays done. `buyer` and `marker`, where buyers are told: whose order it is, and the
+    marker that says which letter tells them of it."""
+
+    order_id: str
+    case_id: str | None
+    name: str
+    buyer: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +164,8 @@ class _Work:
 
 @dataclass(slots=True)
 class _Tellings:
-    """The mails of a page: by the item that each goes out with, the orders that it names; and the items that it tells of."""
+    """The mails of a page, by their letter: the orders that each names. And the items of the page that these name, or mails
+    that went out with a page before."""
 
     mails: dict[str, dict[str, Body]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
@@ -172,19 +196,17 @@ class MassActions:
         store = MongoStore(self.database)
         episode = await self._episode(content)
         places: list[_Place] = []
-        async for page in self._told_before(content, episode) if content.takes_back else self._selected(content):
+        async for page in self._told_before(content, episode) if content.takes_back else self._selected(content, episode):
             places += page
             if len(places) > MOST_ITEMS:
                 raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
-        event = content.event(episode)
-        finished = await self._finished(event)
-        items = [_item(mass_id, event, n, place, finished) for n, place in enumerate(dict.fromkeys(places))]
+        places = sorted(dict.fromkeys(places), key=attrgetter("buyer"))
+        items = list(_items(mass_id, content, places, await self._finished(content, places)))
         for begin in range(0, len(items), _READ):
             await store.append([Append(MASS_ITEMS, item) for item in items[begin : begin + _READ]])
         action = {
             "_id": mass_id,
             "content": content.model_dump(mode="json", by_alias=True),
-            "event": event,
             "episode": episode,
             "actor": actor.model_dump(mode="json"),
             "status": "running",
@@ -212,9 +234,10 @@ class MassActions:
         declared = self.database[MASS_ACTIONS].find(_insolvencies(content) | {"episode": episode - 1}, {"_id": 1})
         for action in await declared.to_list(None):
             after: dict[str, Any] = {"mass_id": action["_id"]}
-            fields = {"order_id": 1, "buyer": 1, "n": 1}
+            fields = {"order_id": 1, "n": 1}
             while found := await self.database[MASS_ITEMS].find(after, fields).sort("n", 1).limit(_READ).to_list(_READ):
-                yield [(item["order_id"], None, item.get("buyer")) for item in found]
+                orders = await self.reads.many(ORDERS, {item["order_id"] for item in found})
+                yield [_place(content, episode, order["body"], None) for order in orders.values()]
                 after["n"] = {"$gt": found[-1]["n"]}
 
     async def stop(self, mass_id: str) -> None:
@@ -240,12 +263,31 @@ class MassActions:
             },
         }
 
-    async def _finished(self, event: str) -> frozenset[str]:
-        """What earlier actions have done for an event: orders and cases by their place."""
-        done = self.database[MASS_ITEMS].find({"event": event, "status": "done"}, {"place": 1}, batch_size=10_000)
-        return frozenset(item["place"] for item in await done.to_list(None))
+    async def _finished(self, content: MassActionContent, places: Sequence[_Place]) -> frozenset[str]:
+        """The names under which earlier actions have done what these places ask for. What no occasion sets apart is asked for
+        anew where the case has moved since it was done."""
+        done: dict[str, tuple[str, int]] = {}
+        for some in _pages(places):
+            wanted = {"name": {"$in": [place.name for place in some]}, "status": "done"}
+            found = self.database[MASS_ITEMS].find(wanted, {"name": 1, "case_id": 1, "left": 1}, batch_size=_READ)
+            for item in await found.to_list(None):
+                left = max(item.get("left", 0), done.get(item["name"], ("", 0))[1])
+                done[item["name"]] = item["case_id"], left
+        if content.kind in _TELLS:
+            return frozenset(done)
+        moved = await self._moved([case_id for case_id, _ in done.values()])
+        return frozenset(name for name, (case_id, left) in done.items() if moved.get(case_id, 0) <= left)
 
-    async def _selected(self, content: MassActionContent) -> AsyncIterator[list[_Place]]:
+    async def _moved(self, case_ids: Sequence[str]) -> dict[str, int]:
+        """The version of each case at its latest move, whoever made it."""
+        moved: dict[str, int] = {}
+        for some in _pages(case_ids):
+            moves = {"case_id": {"$in": some}, "$or": [{"type": "case.moved"}, {"data.change.state": {"$ne": None}}]}
+            latest = [{"$match": moves}, {"$group": {"_id": "$case_id", "version": {"$max": "$version"}}}]
+            moved |= {each["_id"]: each["version"] for each in await self.database[HISTORY].aggregate(latest).to_list(None)}
+        return moved
+
+    async def _selected(self, content: MassActionContent, episode: int) -> AsyncIterator[list[_Place]]:
         """The places, page by page."""
         wanted = _filter(content)
         last = ""
@@ -253,10 +295,8 @@ class MassActions:
             after = {"$and": [wanted, {"_id": {"$gt": last}}]} if last else wanted
             fields = {"body.order": 1, "body.standing": 1, "body.facts": 1}
             found = await self.database[ORDERS].find(after, fields).sort("_id", 1).limit(_READ).to_list(_READ)
-            places = [
-                place for document in found for place in _places(content, document["body"], format_moment(self.clock.now()))
-            ]
-            if places:
+            now = format_moment(self.clock.now())
+            if places := [place for document in found for place in _places(content, episode, document["body"], now)]:
                 yield places
             if len(found) < _READ:
                 return
@@ -332,8 +372,16 @@ class MassActions:
             if not items:
                 await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"status": "done"}})
                 return
+            if content.kind in _TELLS and "letter" not in items[0]:
+                await self._begin_anew(action["_id"], content, actor)
+                return
             await self._do(content, episode, actor, items)
             await asyncio.sleep(max(0.0, len(items) / per_s - (loop.time() - began)))
+
+    async def _begin_anew(self, mass_id: str, content: MassActionContent, actor: Actor) -> None:
+        """Go on, as anybody can, with an action whose items were put down while none had a letter: by asking for it again."""
+        await self.create(made_id("mas", "mass-action", mass_id), content, actor)
+        await self.stop(mass_id)
 
     async def _supersede(self, content: MassActionContent, episode: int) -> None:
         """Nobody goes on saying the opposite: what was said before is put down by who works on it before this begins."""
@@ -363,11 +411,11 @@ class MassActions:
         if content.kind in _TELLS:
             tellings = await self._tell_once(content, episode, items, orders)
             if tellings.mails:
-                mails = [(by, _mail(content, list(named.values()))) for by, named in tellings.mails.items()]
+                mails = [(letter, _mail(content, named.values())) for letter, named in tellings.mails.items()]
                 await self.commands.publish(
                     [
-                        (NOTIFICATIONS_COMMANDS.name, self.commands.record(mail.order_id, mail, derived(by, "mail")))
-                        for by, mail in mails
+                        (NOTIFICATIONS_COMMANDS.name, self.commands.record(mail.order_id, mail, derived(letter, "mail")))
+                        for letter, mail in mails
                     ]
                 )
         works = [
@@ -403,62 +451,82 @@ class MassActions:
     async def _tell_once(
         self, content: MassActionContent, episode: int, page: Sequence[Document], orders: Mapping[str, Document]
     ) -> _Tellings:
-        """Whom a page tells: each buyer once of what happened, by a mail that goes out with the first of its orders and names
-        all of them. A marker for each buyer and occasion says with which item; so an action that goes on sends the same mail
-        again, and what one that was stopped had marked and not sent goes out with the next one."""
+        """What a page tells: a letter goes out with the first of its items, and names every order whose marker says that it
+        does. All markers of a letter are there before it goes out, and a marker does not change: so the mail is the same
+        whoever sends it again, what it does not name no item says that it was told, and what an action that was stopped had
+        marked and not sent goes out with the next one."""
         mass_id = page[0]["mass_id"]
-        items = await self._with_others(page, orders)
-        orders = {**orders, **await self.reads.many(ORDERS, {item["order_id"] for item in items.values()} - orders.keys())}
-        markers = await self._markers(content, episode, items, orders)
-        lead: dict[str, str] = {}
-        for item_id in markers:
-            lead.setdefault(_buyer(orders[items[item_id]["order_id"]]["body"]), item_id)
-        new: dict[str, Document] = {}
-        for item_id, marker in markers.items():
-            with_item = lead[_buyer(orders[items[item_id]["order_id"]]["body"])]
-            new.setdefault(marker, {"_id": marker, "item": with_item})
+        own = {item["letter"] for item in page}
+        items = await self._of_letters(own)
+        orders = {**orders, **await self.reads.many(ORDERS, {item["order_id"] for item in items} - orders.keys())}
+        kept = await self.reads.many(MASS_TOLD, {item["marker"] for item in items})
+        unmarked = [item for item in items if item["status"] == "waiting" and item["marker"] not in kept]
+        new = {
+            item["marker"]: {"_id": item["marker"], "letter": item["letter"]}
+            for item in await self._to_tell(content, episode, unmarked, orders)
+        }
         await MongoStore(self.database).append([Append(MASS_TOLD, marker) for marker in new.values()])
-        kept = await self.reads.many(MASS_TOLD, new)
-        told_with = {item_id: kept[marker].get("item", "") for item_id, marker in markers.items()}
-        others = await self.reads.many(MASS_ITEMS, {each for each in told_with.values() if each and each not in items})
-        left = {each["_id"]: each for each in others.values() if each["mass_id"] != mass_id and each["status"] == "waiting"}
-        orders |= await self.reads.many(ORDERS, {each["order_id"] for each in left.values()} - orders.keys())
-        tellings = _Tellings()
-        for item_id, with_item in told_with.items():
-            leading = items.get(with_item) or left.get(with_item)
-            if leading is not None:
-                named = tellings.mails.setdefault(with_item, {})
-                for order_id in (leading["order_id"], items[item_id]["order_id"]):
-                    named[order_id] = orders[order_id]["body"]
-            if leading is not None or (with_item in others and others[with_item]["mass_id"] == mass_id):
-                tellings.told.add(item_id)
-        return tellings
+        kept |= await self.reads.many(MASS_TOLD, new)
+        letter_of = {item["_id"]: kept.get(item["marker"], {}).get("letter") for item in page}
+        if others := {letter for letter in letter_of.values() if letter is not None} - own:
+            theirs = await self._of_letters(await self._left(others))
+            items += theirs
+            orders |= await self.reads.many(ORDERS, {item["order_id"] for item in theirs} - orders.keys())
+            kept |= await self.reads.many(MASS_TOLD, {item["marker"] for item in theirs} - kept.keys())
+        named: dict[str, list[Document]] = {}
+        for item in items:
+            if kept.get(item["marker"], {}).get("letter") == item["letter"]:
+                named.setdefault(item["letter"], []).append(item)
+        unsent = {letter for letter, by in named.items() if by[0]["status"] == "waiting"}
+        return _Tellings(
+            {letter: {item["order_id"]: orders[item["order_id"]]["body"] for item in named[letter]} for letter in unsent},
+            {
+                item_id
+                for item_id, letter in letter_of.items()
+                if letter is not None and (letter in unsent or letter.startswith(f"{mass_id}:"))
+            },
+        )
 
-    async def _with_others(self, page: Sequence[Document], orders: Mapping[str, Document]) -> dict[str, Document]:
-        """The items of a page, and what else is to be done for their buyers, by id and in their order. What is too much for
-        one look tells of itself on its own page."""
-        buyers = {_buyer(orders[item["order_id"]]["body"]) for item in page}
-        wanted = {"mass_id": page[0]["mass_id"], "buyer": {"$in": sorted(buyers)}, "status": "waiting"}
-        found = await self.database[MASS_ITEMS].find(wanted).sort("n", 1).limit(_READ).to_list(_READ)
-        return {item["_id"]: item for item in (*page, *found)}
+    async def _of_letters(self, letters: Collection[str]) -> list[Document]:
+        """The items of these letters, in their order."""
+        found = self.database[MASS_ITEMS].find({"letter": {"$in": sorted(letters)}}, batch_size=10_000)
+        return await found.sort("n", 1).to_list(None)
 
-    async def _markers(
-        self, content: MassActionContent, episode: int, items: Mapping[str, Document], orders: Mapping[str, Document]
-    ) -> dict[str, str]:
-        """By item, the marker of its buyer being told of what happened; without those that have nothing to be told. That an
-        insolvency is taken back only those are told who were told of it."""
-        bodies = {item_id: orders[item["order_id"]]["body"] for item_id, item in items.items()}
-        markers = _marked(content, episode, bodies)
-        if content.takes_back:
-            before = _marked(content, episode - 1, bodies)
-            knowing = await self.reads.many(MASS_TOLD, set(before.values()))
-            markers = {item_id: marker for item_id, marker in markers.items() if before[item_id] in knowing}
-        return markers
+    async def _left(self, letters: Collection[str]) -> set[str]:
+        """Letters of actions that nobody works on any more. Who does sends them, and may be at their markers."""
+        by_action = {letter: letter.partition(":")[0] for letter in letters}
+        ended = {
+            "_id": {"$in": sorted(set(by_action.values()))},
+            "status": {"$ne": "running"},
+            "leased_until": {"$lte": wall_clock()},
+        }
+        left = {action["_id"] for action in await self.database[MASS_ACTIONS].find(ended, {"_id": 1}).to_list(None)}
+        return {letter for letter, action_id in by_action.items() if action_id in left}
 
+    async def _to_tell(
+        self, content: MassActionContent, episode: int, items: Sequence[Document], orders: Mapping[str, Document]
+    ) -> list[Document]:
+        """Items of which nobody has told yet and something is to be told. That an insolvency is taken back only those are told
+        who were told of it."""
+        bodies = {item["_id"]: orders[item["order_id"]]["body"] for item in items}
+        if content.kind == "carrier_failure":
+            wanted = {item_id for item_id, body in bodies.items() if content.occasion(episode, body) is not None}
+        else:
+            wanted = await self._knowing(content, episode - 1, bodies) if content.takes_back else set(bodies)
+            wanted -= await self._knowing(content, episode, bodies)
+        return [item for item in items if item["_id"] in wanted]
 
-def _marked(content: MassActionContent, episode: int, bodies: Mapping[str, Body]) -> dict[str, str]:
-    occasions = {item_id: content.occasion(episode, body) for item_id, body in bodies.items()}
-    return {item_id: _told_of(each, bodies[item_id]) for item_id, each in occasions.items() if each is not None}
+    async def _knowing(self, content: MassActionContent, episode: int, bodies: Mapping[str, Body]) -> set[str]:
+        """Of items, those whose buyer was told what was said of an insolvency: of this very order, or once for all."""
+        markers = {
+            item_id: {
+                _told_of(content.insolvency(body["order"]["order_id"], episode), body),
+                _told_of(content.insolvency(None, episode), body),
+            }
+            for item_id, body in bodies.items()
+        }
+        kept = (await self.reads.many(MASS_TOLD, set[str]().union(*markers.values()))).keys()
+        return {item_id for item_id, either in markers.items() if either & kept}
 
 
 def _address(body: Body) -> str:
@@ -468,6 +536,14 @@ def _address(body: Body) -> str:
 def _buyer(body: Body) -> str:
     """Whose order it is: the same for all orders with an address, and no address."""
     return hashlib.sha256(_address(body).encode()).hexdigest()
+
+
+def _text(what: Sequence[Any]) -> str:
+    return orjson.dumps(what).decode()
+
+
+def _pages(all_: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (all_[begin : begin + _READ] for begin in range(0, len(all_), _READ))
 
 
 def _told_of(occasion: str, body: Body) -> str:
@@ -499,19 +575,27 @@ def _filter(content: MassActionContent) -> dict[str, Any]:
     return wanted
 
 
-def _places(content: MassActionContent, body: Body, now: str) -> Iterable[_Place]:
+def _places(content: MassActionContent, episode: int, body: Body, now: str) -> Iterable[_Place]:
     """The places of an order in a selection: its open cases, else the order itself where its buyer is to be told."""
-    order_id, standing = body["order"]["order_id"], body["standing"]
+    standing = body["standing"]
     if content.selection.carrier is not None and _under_way(content.selection, body["facts"]) is None:
         return []
-    buyer = _buyer(body) if content.kind in _TELLS else None
     if cases := [case["case_id"] for case in standing["open_cases"]]:
-        return [(order_id, case_id, buyer) for case_id in cases]
-    if content.kind == "carrier_failure":
-        return [(order_id, None, buyer)]
+        return [_place(content, episode, body, case_id) for case_id in cases]
     protection = standing["protection"]
     protected = protection["state"] == "active" and protection["ends_at"] is not None and protection["ends_at"] > now
-    return [(order_id, None, buyer)] if content.kind == "insolvency" and protected else []
+    told = content.kind == "carrier_failure" or (content.kind == "insolvency" and protected)
+    return [_place(content, episode, body, None)] if told else []
+
+
+def _place(content: MassActionContent, episode: int, body: Body, case_id: str | None) -> _Place:
+    order_id = body["order"]["order_id"]
+    occasion = content.occasion(episode, body) if content.kind in _TELLS else None
+    what = [content.kind, content.decide, occasion, case_id or order_id]
+    name = hashlib.sha256(orjson.dumps(what, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    if occasion is None:
+        return _Place(order_id, case_id, name)
+    return _Place(order_id, case_id, name, _buyer(body), _told_of(occasion, body))
 
 
 def _under_way(chosen: Selection, facts: Sequence[Body]) -> str | None:
@@ -526,20 +610,28 @@ def _under_way(chosen: Selection, facts: Sequence[Body]) -> str | None:
     return format_moment(max(within)) if within else None
 
 
-def _item(mass_id: str, event: str, number: int, where: _Place, finished: frozenset[str]) -> Document:
-    order_id, case_id, buyer = where
-    place = case_id or order_id
-    return {
-        "_id": f"{mass_id}:{place}",
-        "mass_id": mass_id,
-        "event": event,
-        "n": number,
-        "place": place,
-        "order_id": order_id,
-        "case_id": case_id,
-        "buyer": buyer,
-        "status": "skipped" if place in finished else "waiting",
-    }
+def _items(mass_id: str, content: MassActionContent, places: Sequence[_Place], finished: Collection[str]) -> Iterator[Document]:
+    """The items of an action; the places of a buyer come one after the other, and share letters."""
+    first = 0
+    for number, place in enumerate(places):
+        if place.buyer != places[first].buyer:
+            first = number
+        item: Document = {
+            "_id": f"{mass_id}:{place.case_id or place.order_id}",
+            "mass_id": mass_id,
+            "name": place.name,
+            "n": number,
+            "order_id": place.order_id,
+            "case_id": place.case_id,
+            "status": "waiting",
+        }
+        tells = content.kind in _TELLS
+        if tells:
+            item |= {"letter": f"{mass_id}:{place.buyer}:{(number - first) // _NAMED}", "marker": place.marker}
+        if place.name in finished:
+            item |= {"status": "skipped", "problem": {"detail": "An earlier action has done this."}}
+            item |= {"told": False} if tells else {}
+        yield item
 
 
 def _told_event(content: MassActionContent) -> Literal["insolvency", "insolvency_withdrawn", "carrier_failure"]:
@@ -574,8 +666,8 @@ def _why_untold(content: MassActionContent, body: Body) -> str:
 
 
 def _result(work: _Work, outcomes: Mapping[str, Document]) -> dict[str, Any] | None:
-    """Status and problem of an item, and whether its buyer is told where that is what the action is for; None while an outcome
-    is missing."""
+    """Status and problem of an item, whether its buyer is told where that is what the action is for, and in which version the
+    case was left; None while an outcome is missing."""
     told = {} if work.told is None else {"told": work.told}
     idle = {"status": "skipped", "problem": {"detail": work.idle}, **told}
     if work.command is None:
@@ -584,7 +676,7 @@ def _result(work: _Work, outcomes: Mapping[str, Document]) -> dict[str, Any] | N
     if outcome is None:
         return idle if work.idle else None
     if outcome["status"] != "refused":
-        return {"status": "done", **told}
+        return {"status": "done", **told} | ({"left": outcome["version"]} if "version" in outcome else {})
     problem = Problem.model_validate(outcome["problem"])
     shown = {name: value for name, value in problem.model_dump(mode="json").items() if value}
     return {"status": "failed", "problem": shown, **told}

@@ -144,7 +144,11 @@ def _outcome(envelope: Envelope) -> dict[str, Any]:
         case OrderChanged():
             outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
         case CaseEvent():
-            outcome |= {"href": f"/v1/cases/{message.case_id}", "case_id": message.case_id}
+            outcome |= {
+                "href": f"/v1/cases/{message.case_id}",
+                "case_id": message.case_id,
+                "version": message.case_version,
+            }
             if isinstance(message, MessagePosted):
                 outcome["message_id"] = message.message.message_id
         case _:

@@ -50,7 +50,7 @@ HEARTBEATS = "heartbeats"
 MASS_ACTIONS = "mass_actions"
 MASS_ITEMS = "mass_items"
 MASS_TOLD = "mass_told"
-"""Which of a buyer's orders it was told by of a mass event."""
+"""By which letter a buyer was told what happened to an order in a mass event."""
 PLATFORM = "platform"
 """The platform's own tables, a document each."""
 BACK_TESTS = "back_tests"
@@ -87,8 +87,8 @@ async def create_indexes(database: Database) -> None:
     await database[MASS_ACTIONS].create_index([("status", 1)])
     await database[MASS_ITEMS].create_index([("mass_id", 1), ("status", 1), ("n", 1)])
     await database[MASS_ITEMS].create_index([("mass_id", 1), ("n", 1)])
-    await database[MASS_ITEMS].create_index([("mass_id", 1), ("buyer", 1), ("n", 1)])
-    await database[MASS_ITEMS].create_index([("event", 1), ("status", 1)])
+    await database[MASS_ITEMS].create_index([("letter", 1)])
+    await database[MASS_ITEMS].create_index([("name", 1)])
     await database[EVIDENCE].create_index([("order_id", 1)])
     for collection in (COMMANDS, PENDING, IDEMPOTENCY, BACK_TESTS):
         await database[collection].create_index([("forget_at", 1)], expireAfterSeconds=0)
