@@ -370,11 +370,9 @@ def _act(
         return Refusal(Problem.not_found("case"))
     now = Situation(file, case, _programme(case, programmes), command.actor.role, at, command.labels)
     action = now.programme.actions.get(command.action)
-    if action is None:
-        known = ", ".join(now.programme.actions)
-        return Refusal(Problem.invalid_input(FieldError(pointer="/action", detail=f"{case.policy.programme} knows {known}")))
-    if now.role not in action.by:
-        return Refusal(Problem.forbidden(f"{command.action} is for {' and '.join(action.by)}, not for {now.role}."))
+    by = programmes.takers(command.action) if action is None else action.by
+    if by and now.role not in by:
+        return Refusal(Problem.forbidden(f"{command.action} is for {' and '.join(by)}, not for {now.role}."))
     if now.role == "system" and command.decided_by is None:
         return Refusal(Problem.forbidden("Nobody decides without a rule; name it in decided_by."))
     if command.if_match is not None and command.if_match != case.version:
@@ -382,7 +380,7 @@ def _act(
     if now.role == "system" and not refundable_at_once(file, case.case_id, programmes).amount:
         return Refusal(Problem.action_not_allowed(command.action, ()))
     rows = open_rows(now, command.action)
-    if not rows:
+    if action is None or not rows:
         return Refusal(Problem.action_not_allowed(command.action, allowed_names(now)))
     filled = fill(action, rows, now, command.fields, command.evidence)
     if not isinstance(filled, Filled):

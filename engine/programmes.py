@@ -531,6 +531,11 @@ class Programmes:
         """Its versions, oldest first. Raises KeyError."""
         return self._versions[programme]
 
+    def takers(self, action: str) -> tuple[Role, ...]:
+        """Who may take an action in any programme; nobody where none knows it."""
+        known = (each.actions[action].by for each in self._by_version.values() if action in each.actions)
+        return tuple(dict.fromkeys(role for by in known for role in by))
+
     def in_force(
         self, programme: str, at: datetime, rollouts: Iterable[Rollout] = (), merchant_id: str = "", locale: str = ""
     ) -> Programme:

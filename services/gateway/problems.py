@@ -258,7 +258,7 @@ EXPLAINED: Mapping[str, Explanation] = {
     "action-not-allowed": Explanation(
         "This action is not open now",
         409,
-        "Your role can do this at another time, but not in the state the case is in.",
+        "Your role can do this in another state of the case, or in a case of another programme; or there is no such action.",
         "Read the case; `allowed_actions` says what is open to you now.",
     ),
     "order-exists": Explanation(

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from contracts.base import format_moment
-from tests.component.gateway.platform import NOW, Platform, eur, order_body, shop_body
+from tests.component.gateway.platform import NOW, Client, Platform, eur, order_body, shop_body
 
 
 async def test_what_was_answered_is_read_on_the_other_gateway_at_once(platform: Platform) -> None:
@@ -142,8 +143,12 @@ async def test_who_may_do_what(platform: Platform) -> None:
     early = await buyer.act(case["case_id"], "react", reaction="received")
     assert (early.status_code, early.json()["type"]) == (409, "/problems/action-not-allowed")
     assert early.json()["allowed_actions"] == ["withdraw"]
-    unknown = await buyer.act(case["case_id"], "dance")
-    assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/action")
+    for elsewhere in ("resolve", "dance"):
+        for unlisted in (
+            await buyer.act(case["case_id"], elsewhere),
+            await buyer.post(f"{path}/previews", {"action": elsewhere}),
+        ):
+            assert (unlisted.status_code, unlisted.json()["allowed_actions"]) == (409, ["withdraw"])
     too_much = await staff.act(case["case_id"], "answer", refund="yes", message="x", refund_amount=eur("80.01"))
     assert (too_much.status_code, too_much.json()["errors"][0]["pointer"]) == (422, "/refund_amount")
     assert (await staff.post(f"/v1/orders/{case['order_id']}/reports", {"reason": "other"})).status_code == 403
@@ -158,13 +163,58 @@ async def test_who_may_do_what(platform: Platform) -> None:
 
 
 async def test_if_match_is_checked_where_the_decision_is_made(platform: Platform) -> None:
-    case, staff, _ = await platform.reported()
-    path = f"/v1/cases/{case['case_id']}/actions"
-    body = {"action": "answer", "refund": "no", "message": "It is on its way"}
-    stale = await staff.post(path, body, If_Match='"99"')
-    assert (stale.status_code, stale.json()["type"]) == (412, "/problems/version-mismatch")
-    assert (await staff.post(path, body, If_Match='"nonsense"')).status_code == 412
-    assert (await staff.post(path, body, If_Match=f'"{case["version"]}"')).status_code == 200
+    """On every route that says it takes the header; below an order or a case it is that one's version."""
+    case, staff, buyer = await platform.reported()
+    shop, order, its_case = f"/v1/merchants/{case['merchant_id']}", f"/v1/orders/{case['order_id']}", f"/v1/cases/{case['case_id']}"
+    person = {"name": "Ada", "email": "ada@shop.example"}
+    ada, bea = [(await staff.made(f"{shop}/consultants", person))["consultant_id"] for _ in range(2)]
+    lists = {
+        "StatusLabel": ("status-labels", {"code": "at-work", "text": {"de": "In Arbeit"}, "state": "in_progress"}),
+        "Absence": ("absences", {"consultant_id": ada, "from": "2021-03-02", "to": "2021-03-05", "deputy_id": bea}),
+        "AssignmentRule": ("assignment-rules", {"consultant_id": ada}),
+        "Consultant": ("consultants", person),
+    }
+    rule = {"name": "Exempt", "conditions": {}, "decision": "no_automatic", "priority": 9}
+    its_rule = f"/v1/decision-rules/{(await platform.agent.made('/v1/decision-rules', rule))['rule_id']}"
+    form = f"{shop}/forms/{(await staff.made(f'{shop}/forms', {'channel': 'till'}))['form_id']}"
+    answer = {"action": "answer", "refund": "no", "message": "It is on its way"}
+    # operation: who asks, what for, of whose version; what stands above takes what stands below away at the end
+    asked: dict[str, tuple[Client, str, str, Any, str]] = {
+        "putMerchant": (platform.agent, "PUT", shop, shop_body(name="Kanne"), shop),
+        "recordFact": (platform.partner, "POST", f"{order}/facts", {"kind": "shipped", "at": format_moment(NOW)}, order),
+        "submitReport": (buyer, "POST", f"{order}/reports", {"reason": "no_refund"}, order),
+        "createLink": (platform.partner, "POST", f"{order}/links", {"for": "buyer"}, order),
+        "postMessage": (buyer, "POST", f"{its_case}/messages", {"text": "When?"}, its_case),
+        "previewAction": (staff, "POST", f"{its_case}/previews", answer, its_case),
+        "actOnCase": (staff, "POST", f"{its_case}/actions", answer, its_case),
+        "putDecisionRule": (platform.agent, "PUT", its_rule, rule, its_rule),
+        "withdrawDecisionRule": (platform.agent, "DELETE", its_rule, None, its_rule),
+        "withdrawForm": (staff, "DELETE", form, None, form),
+    }
+    for name, (plural, body) in lists.items():
+        made = await staff.made(f"{shop}/{plural}", body if name != "Consultant" else {**person, "name": "Cleo"})
+        place = made["_links"]["self"]["href"]
+        asked[f"put{name}"] = (staff, "PUT", place, body, place)
+        asked[f"delete{name}"] = (staff, "DELETE", place, None, place)
+    described = (await platform.nobody.get("/openapi.json"))["paths"]
+    takes = {
+        operation["operationId"]
+        for operations in described.values()
+        for operation in operations.values()
+        if any(parameter["name"] == "If-Match" for parameter in operation.get("parameters", ()))
+    }
+    assert takes == set(asked)
+    for name, (who, method, path, body, of) in asked.items():
+        for wrong in ('"99"', '"nonsense"'):
+            stale = await who.ask(method, path, json=body, headers={"If-Match": wrong})
+            assert (stale.status_code, stale.json()["type"]) == (412, "/problems/version-mismatch"), name
+        etag = (await who.ask("GET", of)).headers["etag"]
+        done = await who.ask(method, path, json=body, headers={"If-Match": etag, "Idempotency-Key": name})
+        assert done.status_code in (200, 201, 204), (name, done.text)
+        other = await who.ask(method, path, json=body, headers={"If-Match": '"99"', "Idempotency-Key": name})
+        assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused"), name
+    assert len((await platform.agent.get(order))["facts"]) == 1
+    assert len((await platform.agent.get(f"{its_case}/messages"))["items"]) == 2
 
 
 async def test_a_key_of_a_merchant_is_shown_once_and_can_be_revoked(platform: Platform) -> None:

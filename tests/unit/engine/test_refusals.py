@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from contracts.actors import Role
 from contracts.cases import TakeAction
 from contracts.ids import case_id_of
 from contracts.money import Money
@@ -112,8 +113,6 @@ def test_evidence_that_was_asked_for_must_be_there(play: Play) -> None:
 def test_role_state_version_and_name(play: Play) -> None:
     case = play.case.case_id
     before = play.file
-    unknown = problem(play.act("merchant", "dance"))
-    assert (unknown.status, [error.pointer for error in unknown.errors]) == (422, ["/action"])
     assert problem(play.act("buyer", "answer", **ANSWER)).status == 403
     assert problem(play.act("partner", "answer", **ANSWER)).status == 403
     closed = problem(play.act("buyer", "react", reaction="received"))
@@ -126,10 +125,38 @@ def test_role_state_version_and_name(play: Play) -> None:
     assert (stale.status, stale.type) == (412, "/problems/version-mismatch")
     assert problem(play.act("merchant", "answer", case=case_id_of(play.order.order_id, 9), **ANSWER)).status == 404
     assert problem(play.write("buyer", case=case_id_of(play.order.order_id, 9))).status == 404
+    assert problem(play.write("buyer", if_match=7)).status == 412
     assert pointers(play.write("buyer", " ")) == ["/text"]
     assert pointers(play.write("buyer", "x" * 10_001)) == ["/text"]
     assert play.file == before
     assert isinstance(play.act("merchant", "answer", case=case, if_match=1, **ANSWER), list)
+
+
+@pytest.mark.rule("NX-03")
+@pytest.mark.parametrize(
+    ("role", "action", "status"),
+    [
+        ("merchant", "dance", 409),
+        ("buyer", "dance", 409),
+        ("partner", "dance", 409),
+        ("merchant", "start", 409),
+        ("platform", "solve", 409),
+        ("buyer", "resolve", 409),
+        ("partner", "record_outcome", 409),
+        ("buyer", "start", 403),
+        ("merchant", "resolve", 403),
+        ("merchant", "record_outcome", 403),
+    ],
+)
+def test_an_action_that_this_programme_does_not_list(play: Play, role: Role, action: str, status: int) -> None:
+    """It is not open, as one of another state is not; it is forbidden to whom no programme gives it."""
+    before = play.file
+    refused = problem(play.act(role, action))
+    assert refused.status == status
+    if status == 409:
+        assert refused.type == "/problems/action-not-allowed"
+        assert refused.extra == {"allowed_actions": list(play.allowed(role))}
+    assert play.file == before
 
 
 def test_no_order_without_a_case_has_anything_to_decide() -> None:
