@@ -266,7 +266,11 @@ class Mailroom:
     ) -> None:
         proven = authenticity(mail, self.authserv)
         if addressed is None and notices:
-            addressed = await self._of_notice(notices[0])
+            told = await self._of_notice(notices[0])
+            if isinstance(told, ToTeam):
+                await self._to_team(document, mail, told)
+                return
+            addressed = told
         if addressed is None:
             await self._out_of_the_blue(document, mail, proven)
             return
@@ -318,13 +322,18 @@ class Mailroom:
         bodies = [each["body"] for each in await found.to_list(None)]
         return [body for body in bodies if "standing" in body and mail.sender in known_addresses(body, None, "buyer", None)]
 
-    async def _of_notice(self, notice_id: str) -> ReplyAddress:
-        """Who was told by a notice. One about no case was a buyer's."""
+    async def _of_notice(self, notice_id: str) -> ReplyAddress | ToTeam:
+        """Who was told by a notice, and so who may answer it. One about no case was a buyer's. Nobody answers one to the
+        platform: whoever acts for it has a key, which no mail replaces."""
         proof = await self._proof_of(notice_id)
         if proof is None:
             return ReplyAddress(order_of(notice_id), "buyer")
         data = proof["data"]
-        return ReplyAddress(data["order_id"], data["notice"]["party"], data["case_id"])
+        match NoticeProof.model_validate(data["notice"]).party:
+            case "buyer" | "merchant" as party:
+                return ReplyAddress(data["order_id"], party, data["case_id"])
+            case "platform":
+                return ToTeam("foreign_sender", data["case_id"], data["order_id"])
 
     async def _proof_of(self, notice_id: str) -> Document | None:
         """The entry of a case's history that says that a notice was sent; None for a notice about no case."""
@@ -339,7 +348,7 @@ class Mailroom:
         found = await self.gateway.reads.get(ORDERS, order_id)
         return found["body"] if found is not None and "standing" in found["body"] else None
 
-    async def _known(self, body: Body, role: str, case_id: str | None) -> frozenset[str]:
+    async def _known(self, body: Body, role: Literal["buyer", "merchant"], case_id: str | None) -> frozenset[str]:
         found = await self.gateway.reads.get(MERCHANTS, merchant_key(body["order"]["merchant_id"]))
         return known_addresses(body, None if found is None else found["body"], role, case_id)
 

@@ -125,7 +125,7 @@ def _findings(headers: Sequence[str], authserv: str) -> Iterator[tuple[str, str,
 
 
 def known_addresses(
-    body: Mapping[str, Any], merchant: Mapping[str, Any] | None, role: str, case_id: str | None
+    body: Mapping[str, Any], merchant: Mapping[str, Any] | None, role: Literal["buyer", "merchant"], case_id: str | None
 ) -> frozenset[str]:
     """The addresses that a party is known by, in lower case. A buyer's: the order's, and the one that the report gave for the
     correspondence (RD-02). A merchant's: those of its contract, its service contact and its consultants, as they are now, so
