@@ -309,6 +309,7 @@ class PostMessage(Message, kind="case.write"):
     case_id: str
     text: str
     evidence: tuple[Evidence, ...] = ()
+    if_match: int | None = None
     actor: Actor
 
 

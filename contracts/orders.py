@@ -262,6 +262,8 @@ class PutMerchant(Message, kind="merchant.put"):
 
     merchant_id: str
     profile: MerchantProfile
+    if_match: int | None = None
+    """The version of the merchant that its sender has read."""
     actor: Actor
 
 
@@ -296,6 +298,8 @@ class RegisterOrder(Message, kind="order.register"):
 class RecordFact(Message, kind="fact.record"):
     order_id: str
     content: FactContent
+    if_match: int | None = None
+    """The version of the order's standing that its sender has read; so too in `SubmitReport`."""
     given: bool = False
     actor: Actor
 
@@ -311,6 +315,7 @@ class SubmitReport(Message, kind="report.submit"):
     order: OrderContent | None = None
     """What a report by form says of an order that nobody has registered (RD-03). Where it is not here yet, it is registered as
     reported when the report is accepted; a refused report leaves nothing."""
+    if_match: int | None = None
     given: bool = False
     actor: Actor
     proved: bool | None = None

@@ -63,14 +63,18 @@ class Problem(Model):
         )
 
     @staticmethod
-    def version_mismatch(expected: int, actual: int) -> "Problem":
-        """412: somebody changed the resource since the caller read it."""
-        return Problem(
-            type="/problems/version-mismatch",
-            title="The resource has changed",
-            status=412,
-            detail=f"If-Match names version {expected}, the resource is at {actual}. Read it again, then decide.",
-        )
+    def version_mismatch(detail: str) -> "Problem":
+        """412: what the caller's condition names is not there."""
+        return Problem(type="/problems/version-mismatch", title="The resource has changed", status=412, detail=detail)
+
+    @staticmethod
+    def stale(if_match: int | None, version: int | None) -> "Problem | None":
+        """412 where a change is asked for of another version than the resource has; None where it is of this one, or of
+        whichever there is. `version` is None for a resource that is not there yet. Whoever decides over the change asks this,
+        after it has recognised a command that it did before: that one has changed the version itself."""
+        if if_match is None or if_match == version:
+            return None
+        return Problem.version_mismatch("If-Match names a version that is not the current one. Read it again, then decide.")
 
     @staticmethod
     def report_refused(refusal: str, detail: str) -> "Problem":

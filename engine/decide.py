@@ -375,8 +375,8 @@ def _act(
         return Refusal(Problem.forbidden(f"{command.action} is for {' and '.join(by)}, not for {now.role}."))
     if now.role == "system" and command.decided_by is None:
         return Refusal(Problem.forbidden("Nobody decides without a rule; name it in decided_by."))
-    if command.if_match is not None and command.if_match != case.version:
-        return Refusal(Problem.version_mismatch(command.if_match, case.version))
+    if stale := Problem.stale(command.if_match, case.version):
+        return Refusal(stale)
     if now.role == "system" and not refundable_at_once(file, case.case_id, programmes).amount:
         return Refusal(Problem.action_not_allowed(command.action, ()))
     rows = open_rows(now, command.action)
@@ -415,6 +415,8 @@ def _write(file: CaseFile, command: PostMessage, at: datetime, command_id: str) 
     if command.actor.role not in _PARTIES:
         return Refusal(Problem.forbidden("Messages of a case are between buyer, merchant and platform."))
     if wrong := text_error(command.text):
+    if stale := Problem.stale(command.if_match, case.version):
+        return Refusal(stale)
         return Refusal(Problem.invalid_input(FieldError(pointer="/text", detail=wrong)))
     now = _Place(file, case, at)
     message = _message(now, command.actor, command.text, command.evidence, command_id)

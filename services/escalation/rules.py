@@ -60,8 +60,8 @@ def change_rule(
     new = isinstance(command, PutDecisionRule) and command.new
     if before is None and not new:
         return Step(table, (refusing(inbound, Problem.not_found("decision rule")),))
-    if before is not None and command.if_match not in (None, before.version):
-        return Step(table, (refusing(inbound, Problem.version_mismatch(command.if_match, before.version)),))
+    if stale := Problem.stale(command.if_match, None if before is None else before.version):
+        return Step(table, (refusing(inbound, stale),))
     if isinstance(command, WithdrawDecisionRule):
         assert before is not None
         rule = before.model_copy(update={"withdrawn_at": envelope.time})

@@ -5,6 +5,7 @@ from litestar.di import Provide
 
 from services.gateway import form_pages, openapi, pages
 from services.gateway.context import Gateway, TheGateway
+from services.gateway.documented import as_documented
 from services.gateway.inbound.mailroom import Mailroom
 from services.gateway.principals import Principal
 from services.gateway.problems import on_error
@@ -91,6 +92,7 @@ def create_app(gateway: Gateway, mailroom: Mailroom) -> Litestar:
             "mailroom": Provide(the_mailroom, sync_to_thread=False),
             "principal": Provide(principal_of),
         },
+        before_request=as_documented,
         exception_handlers={Exception: on_error},
         openapi_config=openapi.config(),
         logging_config=None,

@@ -27,7 +27,7 @@ from services.gateway.principals import Principal, Principals, require_acting
 from services.gateway.problems import ProblemError, unavailable
 from services.gateway.projector import Body, rollouts_of
 from services.gateway.representations import Reader, locale_for
-from services.gateway.requests import AnyRequest, idempotency_key, known_id, locale_of
+from services.gateway.requests import AnyRequest, idempotency_key, if_match, known_id, locale_of
 from services.gateway.sandbox import SandboxControl
 from services.gateway.shops import Shop, shop_of
 from services.gateway.store import EVIDENCE, MERCHANTS, ORDERS, PLATFORM, Document, PointReads
@@ -178,7 +178,8 @@ class Gateway:
     async def once(
         self, request: AnyRequest, principal: Principal, content: bytes, work: Work, *, keep: bool = True
     ) -> Response[bytes]:
-        """Do a POST's work once per Idempotency-Key (see `Idempotency.once`). An outcome that is late becomes 202."""
+        """Do a change's work once per Idempotency-Key (see `Idempotency.once`). `content` and the version that If-Match names
+        make two requests the same. An outcome that is late becomes 202."""
         return response_of(await self.done_once(request, principal, content, work, idempotency_key(request), keep=keep))
 
     async def done_once(
@@ -201,11 +202,12 @@ class Gateway:
                 return await self.commands.promise(principal, promised)
 
         path = request.url.path
+        version = if_match(request)
         return await self.idempotency.once(
             principal=principal.name,
             route=f"{request.method} {path}",
             key=key,
-            content=content,
+            content=content if version is None else b"%s\n%d" % (content, version),
             instance=path,
             work=promising,
             keep=keep,

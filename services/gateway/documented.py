@@ -5,15 +5,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from services.gateway.problems import wrong_query
-from services.gateway.requests import AnyRequest
+from contracts.problems import Problem
+from services.gateway.problems import ProblemError, wrong_query
+from services.gateway.requests import AnyRequest, if_match
 
-__all__ = ["PAGED", "documented", "query"]
+__all__ = ["CONDITIONAL", "PAGED", "as_documented", "documented", "query"]
 
 PAGED: Mapping[str, str] = {
     "limit": "How many items at most: 1 to 200, 50 by default.",
     "cursor": "`next` of the page before.",
 }
+CONDITIONAL = ("If-Match",)
+"""The `headers` of a change of something that has a version: what is below an order or a case is a change of that."""
 
 
 def documented(
@@ -35,6 +38,15 @@ def documented(
         "answers": dict(answers or {}),
         "public": public,
     }
+
+
+async def as_documented(request: AnyRequest) -> None:
+    """Before any route: what it does not know is refused, never ignored. Raises 412 for a condition on what has no version."""
+    opt = request.route_handler.opt
+    if "query" not in opt:  # Litestar's own
+        return
+    if request.method != "GET" and "If-Match" not in opt["headers"] and if_match(request) is not None:
+        raise ProblemError(Problem.version_mismatch("What this address changes has no version; leave If-Match out."))
 
 
 def query(request: AnyRequest) -> dict[str, str]:

@@ -37,7 +37,9 @@ __all__ = [
     "merchant_shown",
     "message_shown",
     "order_shown",
+    "order_version",
     "preview_shown",
+    "standing_version",
 ]
 
 
@@ -82,9 +84,19 @@ def _present(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _version(body: Body) -> int:
+def order_version(body: Body) -> int:
     """Counts what changed on the order or in its case file: both only grow."""
-    return body["standing"]["version"] + (body["file"]["sequence"] if body.get("file") else 0)
+    return body["standing"]["version"] + _counted_by_cases(body)
+
+
+def standing_version(body: Body, if_match: int | None) -> int | None:
+    """What intake, which decides over reports and facts, has counted of the version of an order that a caller names. Has cases
+    counted on since then, it is a version that intake had before, and refuses."""
+    return None if if_match is None else if_match - _counted_by_cases(body)
+
+
+def _counted_by_cases(body: Body) -> int:
+    return body["file"]["sequence"] if body.get("file") else 0
 
 
 def order_shown(body: Body, reader: Reader) -> dict[str, Any]:
@@ -115,7 +127,7 @@ def order_shown(body: Body, reader: Reader) -> dict[str, Any]:
         },
         "facts": _facts(body),
         "cases": cases,
-        "version": _version(body),
+        "version": order_version(body),
         "_links": {
             "self": {"href": href},
             "merchant": {"href": f"/v1/merchants/{order.merchant_id}"},

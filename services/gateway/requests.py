@@ -155,20 +155,14 @@ def idempotency_key(request: AnyRequest) -> str | None:
 
 
 def if_match(request: AnyRequest) -> int | None:
-    """The version that If-Match names; None for none and for `*`. Raises 412 for an ETag that no version has."""
+    """The version that If-Match names, for the command to take along to whoever decides; None for none and for `*`. Raises 412
+    for an ETag that no version has. Only a route that says it takes the header is asked with one: see `documented`."""
     given = request.headers.get("if-match", "").strip()
     if given in ("", "*"):
         return None
     match = _ETAG.fullmatch(given)
     if match is None:
-        raise ProblemError(
-            Problem(
-                type="/problems/version-mismatch",
-                title="The resource has changed",
-                status=412,
-                detail='If-Match takes one ETag as it was read, such as "3".',
-            )
-        )
+        raise ProblemError(Problem.version_mismatch('If-Match takes one ETag as it was read, such as "3".'))
     return int(match[1])
 
 

@@ -59,8 +59,8 @@ def change_desk(file: MerchantFile | None, inbound: Inbound, command: ChangeDesk
         return Step(file, (repeated(envelope, href),))
     if known is None and not command.new:
         return Step(file, (refused(envelope, Problem.not_found(_NAMES[command.list_name])),))
-    if known is not None and command.if_match is not None and command.if_match != known.version:
-        return Step(file, (refused(envelope, Problem.version_mismatch(command.if_match, known.version)),))
+    if stale := Problem.stale(command.if_match, None if known is None else known.version):
+        return Step(file, (refused(envelope, stale),))
     content = None if command.content is None else CONTENTS[command.list_name].model_validate(command.content)
     if errors := tuple(_misfits(file.desk, command, content, programmes)):
         return Step(file, (refused(envelope, Problem.invalid_input(*errors)),))

@@ -29,7 +29,8 @@ def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMercha
     """Replace a merchant's profile, which leaves its desk as it is; `known` are the names of all programmes.
 
     403 for who is neither partner nor platform, and for a partner that sets what only the platform sets (BP-02); 404 for a
-    partner that did not create the merchant; 422 for an unknown programme, zone or country."""
+    partner that did not create the merchant; 412 for another version than `if_match`; 422 for an unknown programme, zone or
+    country."""
     envelope = inbound.envelope
     actor = command.actor
     if actor.role not in ("partner", "platform"):
@@ -38,6 +39,8 @@ def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMercha
         return Step(file, (refused(envelope, Problem.not_found("merchant")),))
     if file is not None and envelope.id in file.commands:
         return Step(file, (repeated(envelope, _href(command.merchant_id)),))
+    if stale := Problem.stale(command.if_match, None if file is None else file.merchant.version):
+        return Step(file, (refused(envelope, stale),))
     profile = command.profile
     if actor.role == "partner":
         before = file.merchant if file is not None else None

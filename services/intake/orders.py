@@ -128,7 +128,8 @@ def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -
     """Keep a fact with its source and time (CP-06). The same kind and external id again is the same fact.
 
     404 for an order that is not there or not the caller's, 403 for a buyer, and for a merchant that says what it was paid or
-    what that was less by, 422 for a moment to come, and for money that flowed without an amount or in another currency."""
+    what that was less by, 412 for another version of the order than `if_match`, 422 for a moment to come, and for money that
+    flowed without an amount or in another currency."""
     envelope = inbound.envelope
     if file is None or not may_see(command.actor, file.partner, command.given):
         return Step(file, (refused(envelope, Problem.not_found("order")),))
@@ -142,6 +143,8 @@ def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -
     fact = _fact(order, file.facts, file.standing.payout.held, content, command.actor, envelope.time, (envelope.id,))
     if any(known.fact_id == fact.fact_id or _same_source(known, content) for known in file.facts):
         return Step(file, (repeated(envelope, file.href),))
+    if stale := Problem.stale(command.if_match, file.standing.version):
+        return Step(file, (refused(envelope, stale),))
     if errors := list(_fact_misfits(content, order.amount, envelope.time, "")):
         return Step(file, (refused(envelope, Problem.invalid_input(*errors)),))
     if len(file.facts) >= MOST_FACTS:

@@ -48,9 +48,9 @@ def submit_report(
     `satisfied` ends the protection instead. Cases completes the command where a case opens. A report by form on an order that
     nobody has registered brings the order with it (RD-03).
 
-    404 for an order that is not there or not the caller's, 403 for a merchant and for whom the reason is not, 422 for an
-    unknown programme or line, 409 with the refusal of the engine or where the order has too many. The same command, or a claim
-    with the same external id at this merchant, is the same report (CP-03)."""
+    404 for an order that is not there or not the caller's, 403 for a merchant and for whom the reason is not, 412 for another
+    version of the order than `if_match`, 422 for an unknown programme or line, 409 with the refusal of the engine or where the
+    order has too many. The same command, or a claim with the same external id at this merchant, is the same report (CP-03)."""
     envelope = inbound.envelope
     if file is None and command.order is not None:
         return _with_its_order(inbound, command, command.order, programmes, context)
@@ -65,6 +65,8 @@ def submit_report(
     for known in file.reports:
         if known.report_id == report_id or _same_claim(known, content, name):
             return Step(file, (repeated(envelope, _href(file, known.report_id)),))
+    if stale := Problem.stale(command.if_match, file.standing.version):
+        return Step(file, (refused(envelope, stale),))
     merchant = context.merchants.get(order.merchant_id)
     programme = _programme(name, file, merchant, command, inbound, programmes, context)
     errors = list(_misfits(order, command, inbound))

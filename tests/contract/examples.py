@@ -270,12 +270,18 @@ rate = issue_rate.IssueRate(
 )
 
 EXAMPLES: tuple[Message, ...] = (
-    orders.PutMerchant(merchant_id=MERCHANT_ID, profile=profile, actor=PARTNER),
+    orders.PutMerchant(merchant_id=MERCHANT_ID, profile=profile, if_match=1, actor=PARTNER),
     orders.ReturnInfoAged(merchant_id=MERCHANT_ID, since=AT),
     orders.RegisterOrder(content=content, facts=(fact_content,), actor=PARTNER),
-    orders.RecordFact(order_id=ORDER_ID, content=fact_content, actor=PARTNER),
+    orders.RecordFact(order_id=ORDER_ID, content=fact_content, if_match=1, actor=PARTNER),
     orders.SubmitReport(
-        order_id=ORDER_ID, merchant_id=MERCHANT_ID, content=report_content, evidence=(EVIDENCE,), given=True, actor=BUYER
+        order_id=ORDER_ID,
+        merchant_id=MERCHANT_ID,
+        content=report_content,
+        evidence=(EVIDENCE,),
+        if_match=1,
+        given=True,
+        actor=BUYER,
     ),
     desk.ChangeDesk(
         merchant_id=MERCHANT_ID,
@@ -312,7 +318,7 @@ EXAMPLES: tuple[Message, ...] = (
         decided_by=rule,
         actor=MERCHANT,
     ),
-    cases.PostMessage(case_id=CASE_ID, text="Hello", evidence=(EVIDENCE,), actor=BUYER),
+    cases.PostMessage(case_id=CASE_ID, text="Hello", evidence=(EVIDENCE,), if_match=1, actor=BUYER),
     cases.DeadlineReached(case_id=CASE_ID, deadline_id="dln_1", generation=1, due_at=DUE, recorded_until=DUE),
     cases.ReminderReached(case_id=CASE_ID, deadline_id="dln_1", generation=1, remind_at=AT, recorded_until=DUE),
     cases.ConfirmExecution(case_id=CASE_ID, decision_id="command-1", reference="payment-1", at=AT),

@@ -23,7 +23,7 @@ from engine.views import preview
 from services.gateway.answers import Answer, answer, listed, response_of, with_version
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import Place, cursor, place_of, whole_number
-from services.gateway.documented import PAGED, documented, query
+from services.gateway.documented import CONDITIONAL, PAGED, documented, query
 from services.gateway.guests import require_filters_seen
 from services.gateway.lists import Filter, newest_first, scope_of
 from services.gateway.principals import Principal
@@ -93,7 +93,7 @@ async def _answered(request: AnyRequest, gateway: Gateway, principal: Principal,
     status_code=200,
     opt=documented(
         body=ActionRequest,
-        headers=("If-Match",),
+        headers=CONDITIONAL,
         answers={200: "The case as it then is.", 409: "action-not-allowed", 412: "version-mismatch"},
     ),
 )
@@ -107,9 +107,7 @@ async def act_on_case(request: AnyRequest, gateway: TheGateway, principal: Calle
         body = await act(request, gateway, principal, case_id, wanted.action, wanted.fields, command_id)
         return await _answered(request, gateway, principal, body, case_id)
 
-    # The version is part of what is asked: the same action on another version is another request.
-    condition = request.headers.get("if-match", "").encode()
-    return await gateway.once(request, principal, raw + b"\n" + condition, work)
+    return await gateway.once(request, principal, raw, work)
 
 
 async def act(
@@ -184,7 +182,7 @@ def _takes_label(gateway: Gateway, body: Body, case_id: str, action: str) -> boo
     status_code=200,
     opt=documented(
         body=ActionRequest,
-        headers=("If-Match",),
+        headers=CONDITIONAL,
         answers={200: "{state, turn, outcome, deadlines, money, messages, payout, protection} as they would be."},
     ),
 )

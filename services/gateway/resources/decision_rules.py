@@ -22,7 +22,7 @@ from contracts.topics import ESCALATION_COMMANDS
 from services.gateway.answers import Answer, answer, listed, response_of, with_version
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
-from services.gateway.documented import PAGED, documented, query
+from services.gateway.documented import CONDITIONAL, PAGED, documented, query
 from services.gateway.problems import ProblemError, field_error
 from services.gateway.requests import AnyRequest, if_match, json_body, parsed, preference
 from services.gateway.store import BACK_TESTS, PLATFORM
@@ -158,7 +158,7 @@ async def get_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, 
     description=_FOR_WHOM,
     opt=documented(
         body=DecisionRuleContent,
-        headers=("If-Match",),
+        headers=CONDITIONAL,
         answers={200: "The rule in its new version.", 409: "too-many-rules", 412: "version-mismatch"},
     ),
 )
@@ -176,12 +176,7 @@ async def put_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, 
         await _ask(request, gateway, RULES_KEY, command, command_id)
         return with_version(200, _shown(await _latest_of(gateway, rule_id)))
 
-    return await gateway.once(request, principal, raw + b"\n" + _condition(request), work)
-
-
-def _condition(request: AnyRequest) -> bytes:
-    """The version is part of what is asked: the same change of another version is another request."""
-    return request.headers.get("if-match", "").encode()
+    return await gateway.once(request, principal, raw, work)
 
 
 @delete(
@@ -190,7 +185,7 @@ def _condition(request: AnyRequest) -> bytes:
     summary="Take a rule away",
     description=_FOR_WHOM,
     status_code=200,  # for Litestar, which lets no handler of a 204 answer with a problem's body
-    opt=documented(headers=("If-Match",), answers={204: "It decides nothing any more.", 412: "version-mismatch"}),
+    opt=documented(headers=CONDITIONAL, answers={204: "It decides nothing any more.", 412: "version-mismatch"}),
 )
 async def withdraw_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, rule_id: FromPath[str]) -> Response[bytes]:
     """What it has decided stays decided."""
@@ -202,7 +197,7 @@ async def withdraw_rule(request: AnyRequest, gateway: TheGateway, principal: Cal
         await _ask(request, gateway, RULES_KEY, command, command_id)
         return Answer(204, b"")
 
-    return await gateway.once(request, principal, b"\n" + _condition(request), work)
+    return await gateway.once(request, principal, b"", work)
 
 
 @post(

@@ -14,7 +14,7 @@ from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer, listed, response_of, with_version
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
-from services.gateway.documented import PAGED, documented, query
+from services.gateway.documented import CONDITIONAL, PAGED, documented, query
 from services.gateway.forecasts import forecast_shown
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError
@@ -88,11 +88,6 @@ async def change(
     return item
 
 
-def _conditional(request: AnyRequest, raw: bytes) -> bytes:
-    """The version is part of what is asked: the same change of another version is another request."""
-    return raw + b"\n" + request.headers.get("if-match", "").encode()
-
-
 def _routes(name: DeskList, noun: str, operation: str) -> tuple[HTTPRouteHandler, ...]:
     """The five routes of a list."""
     model = CONTENTS[name]
@@ -152,7 +147,7 @@ def _routes(name: DeskList, noun: str, operation: str) -> tuple[HTTPRouteHandler
         operation_id=f"put{operation}",
         summary=f"Replace a {noun}",
         description=_FOR_WHOM,
-        opt=documented(body=model, headers=("If-Match",), answers={200: f"The {noun} as it now is.", 412: "version-mismatch"}),
+        opt=documented(body=model, headers=CONDITIONAL, answers={200: f"The {noun} as it now is.", 412: "version-mismatch"}),
     )
     async def replace(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
@@ -165,7 +160,7 @@ def _routes(name: DeskList, noun: str, operation: str) -> tuple[HTTPRouteHandler
             item = await change(request, gateway, principal, merchant_id, name, command_id, item_id=item_id, content=content)
             return with_version(200, item_shown(merchant_id, name, _there(item)))
 
-        return await gateway.once(request, principal, _conditional(request, raw), work)
+        return await gateway.once(request, principal, raw, work)
 
     @delete(
         f"{path}/{{item_id:str}}",
@@ -173,7 +168,7 @@ def _routes(name: DeskList, noun: str, operation: str) -> tuple[HTTPRouteHandler
         summary=f"Take a {noun} away",
         description=_FOR_WHOM,
         status_code=200,
-        opt=documented(headers=("If-Match",), answers={204: "It is gone.", 409: "in-use", 412: "version-mismatch"}),
+        opt=documented(headers=CONDITIONAL, answers={204: "It is gone.", 409: "in-use", 412: "version-mismatch"}),
     )
     async def remove(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
@@ -198,7 +193,7 @@ async def taken_away(
         await change(request, gateway, principal, merchant_id, name, command_id, item_id=item_id)
         return Answer(204, b"")
 
-    return await gateway.once(request, principal, _conditional(request, b""), work)
+    return await gateway.once(request, principal, b"", work)
 
 
 @get(

@@ -10,10 +10,11 @@ from contracts.problems import Problem
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer
 from services.gateway.context import Caller, TheGateway
-from services.gateway.documented import documented
+from services.gateway.documented import CONDITIONAL, documented
 from services.gateway.problems import ProblemError
 from services.gateway.projector import Body
-from services.gateway.requests import AnyRequest, json_body, known_id, parsed, preference
+from services.gateway.representations import standing_version
+from services.gateway.requests import AnyRequest, if_match, json_body, known_id, parsed, preference
 
 __all__ = ["routes"]
 
@@ -24,7 +25,12 @@ __all__ = ["routes"]
     summary="Record what happened to an order",
     opt=documented(
         body=FactContent,
-        answers={201: "The fact, with source and time.", 200: "The fact, which its `external_id` had brought before."},
+        headers=CONDITIONAL,
+        answers={
+            201: "The fact, with source and time.",
+            200: "The fact, which its `external_id` had brought before.",
+            412: "version-mismatch: of the order",
+        },
     ),
 )
 async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
@@ -33,13 +39,18 @@ async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Calle
     known_id("ord", order_id, "order")
 
     async def work(command_id: str) -> Answer:
-        order = (await gateway.order(principal, order_id))["order"]
+        body = await gateway.order(principal, order_id)
         principal.require("platform", "partner", "merchant")
         if principal.capability is not None:
             raise ProblemError(Problem.forbidden("Facts are recorded with a key, not with a link."))
         content = parsed(FactContent, raw)
-        given = principal.was_given(order["merchant_id"])
-        command = RecordFact(order_id=order_id, content=content, given=given, actor=principal.actor())
+        command = RecordFact(
+            order_id=order_id,
+            content=content,
+            if_match=standing_version(body, if_match(request)),
+            given=principal.was_given(body["order"]["merchant_id"]),
+            actor=principal.actor(),
+        )
         outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
         fact_id = outcome.get("fact_id")
 

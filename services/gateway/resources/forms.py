@@ -10,7 +10,7 @@ from contracts.desk import Form, FormContent
 from contracts.problems import Problem
 from services.gateway.answers import Answer, listed, response_of, with_version
 from services.gateway.context import Caller, Gateway, TheGateway
-from services.gateway.documented import PAGED, documented
+from services.gateway.documented import CONDITIONAL, PAGED, documented
 from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest, json_body, parsed
 from services.gateway.resources.desk import change, item_page, item_shown, taken_away
@@ -85,7 +85,7 @@ async def get_form(
     operation_id="withdrawForm",
     summary="Withdraw a form: its link leads nowhere any more",
     status_code=200,
-    opt=documented(headers=("If-Match",), answers={204: "It is withdrawn; what was reported through it stays."}),
+    opt=documented(headers=CONDITIONAL, answers={204: "It is withdrawn; what was reported through it stays."}),
 )
 async def withdraw_form(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], form_id: FromPath[str]

@@ -17,10 +17,11 @@ from contracts.texts import Code, Email, address_key
 from contracts.topics import NOTIFICATIONS_COMMANDS
 from services.gateway.answers import Answer, answer
 from services.gateway.context import Caller, Gateway, TheGateway
-from services.gateway.documented import documented
+from services.gateway.documented import CONDITIONAL, documented
 from services.gateway.principals import Principal, acts_until
 from services.gateway.problems import ProblemError
-from services.gateway.requests import AnyRequest, json_body, known_id, parsed
+from services.gateway.representations import order_version
+from services.gateway.requests import AnyRequest, if_match, json_body, known_id, parsed
 from services.gateway.store import ORDERS, REVOKED_LINKS, wall_clock
 
 __all__ = ["routes"]
@@ -57,7 +58,11 @@ class LinkMail(Model):
     "/v1/orders/{order_id:str}/links",
     operation_id="createLink",
     summary="A link with which the buyer reads and acts, for the order confirmation",
-    opt=documented(body=LinkRequest, answers={201: "{link_id, url, token, expires_at}"}),
+    opt=documented(
+        body=LinkRequest,
+        headers=CONDITIONAL,
+        answers={201: "{link_id, url, token, expires_at}", 412: "version-mismatch: of the order"},
+    ),
 )
 async def create_link(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
     """For the platform, the merchant and its partner."""
@@ -69,6 +74,8 @@ async def create_link(request: AnyRequest, gateway: TheGateway, principal: Calle
         principal.require("platform", "partner", "merchant")
         if principal.capability is not None:  # it would outlive the one case of a merchant's button, and act as the buyer
             raise ProblemError(Problem.forbidden("Links are made with a key, not with a link."))
+        if stale := Problem.stale(if_match(request), order_version(body)):
+            raise ProblemError(stale)
         wanted = parsed(LinkRequest, raw)
         expires_at = None if wanted.expires_in is None else gateway.clock.now() + parse_duration(wanted.expires_in)
         capability = Capability(

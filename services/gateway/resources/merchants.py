@@ -14,11 +14,11 @@ from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer, listed, response_of, with_version
 from services.gateway.context import Caller, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
-from services.gateway.documented import PAGED, documented, query
+from services.gateway.documented import CONDITIONAL, PAGED, documented, query
 from services.gateway.lists import own_merchants
 from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.representations import merchant_shown
-from services.gateway.requests import MERCHANT_ID, AnyRequest, json_body, parsed, preference
+from services.gateway.requests import MERCHANT_ID, AnyRequest, if_match, json_body, parsed, preference
 from services.gateway.resources.keys import keep_key
 from services.gateway.store import KEYS, MERCHANTS, wall_clock
 
@@ -69,7 +69,11 @@ async def list_merchants(request: AnyRequest, gateway: TheGateway, principal: Ca
     "/v1/merchants/{merchant_id:str}",
     operation_id="putMerchant",
     summary="Create a merchant or replace what it has agreed",
-    opt=documented(body=MerchantProfile, answers={200: "The merchant as it now is.", 201: "The merchant was created."}),
+    opt=documented(
+        body=MerchantProfile,
+        headers=CONDITIONAL,
+        answers={200: "The merchant as it now is.", 201: "The merchant was created.", 412: "version-mismatch"},
+    ),
 )
 async def put_merchant(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
@@ -83,7 +87,7 @@ async def put_merchant(
 
     async def work(command_id: str) -> Answer:
         key = merchant_key(merchant_id)
-        command = PutMerchant(merchant_id=merchant_id, profile=profile, actor=principal.actor())
+        command = PutMerchant(merchant_id=merchant_id, profile=profile, if_match=if_match(request), actor=principal.actor())
         outcome = await gateway.commands.ask(INTAKE_COMMANDS, key, command, command_id, preference(request))
         found = await gateway.reads.get(MERCHANTS, key)
         if found is None:

@@ -16,11 +16,11 @@ from services.gateway.answers import Answer, answer, listed, response_of
 from services.gateway.buckets import Buckets
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
-from services.gateway.documented import PAGED, documented, query
+from services.gateway.documented import CONDITIONAL, PAGED, documented, query
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, too_many
 from services.gateway.representations import message_shown
-from services.gateway.requests import AnyRequest, json_body, parsed, preference
+from services.gateway.requests import AnyRequest, if_match, json_body, parsed, preference
 from services.gateway.resources.reports import EvidenceIds
 from services.gateway.store import MESSAGES
 
@@ -67,7 +67,11 @@ async def thread(
     "/v1/cases/{case_id:str}/messages",
     operation_id="postMessage",
     summary="Write in the thread of a case",
-    opt=documented(body=MessageRequest, answers={201: "The message."}),
+    opt=documented(
+        body=MessageRequest,
+        headers=CONDITIONAL,
+        answers={201: "The message.", 412: "version-mismatch: of the case"},
+    ),
 )
 async def post_message(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
     """The other parties are told by mail."""
@@ -91,7 +95,9 @@ async def write(
         raise too_many("Much was written with this link just now.", math.ceil(wait_s))
     order_id = order_of(case_id)
     evidence = await gateway.evidence(principal, order_id, wanted.evidence)
-    command = PostMessage(case_id=case_id, text=wanted.text, evidence=evidence, actor=principal.actor())
+    command = PostMessage(
+        case_id=case_id, text=wanted.text, evidence=evidence, if_match=if_match(request), actor=principal.actor()
+    )
     outcome = await gateway.commands.ask(CASES_COMMANDS, order_id, command, command_id, preference(request))
     message_id = outcome.get("message_id")
     message = None if message_id is None else await gateway.database[MESSAGES].find_one({"_id": message_id})

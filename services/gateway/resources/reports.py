@@ -13,12 +13,12 @@ from contracts.problems import Problem
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer
 from services.gateway.context import Caller, Gateway, TheGateway
-from services.gateway.documented import documented
+from services.gateway.documented import CONDITIONAL, documented
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError
 from services.gateway.projector import Body
-from services.gateway.representations import order_shown
-from services.gateway.requests import AnyRequest, Preference, json_body, known_id, parsed, preference
+from services.gateway.representations import order_shown, standing_version
+from services.gateway.requests import AnyRequest, Preference, if_match, json_body, known_id, parsed, preference
 
 __all__ = ["ReportRequest", "Reported", "report", "reported", "routes", "submit"]
 
@@ -37,10 +37,12 @@ class ReportRequest(ReportContent):
     summary="Report a problem on an order, or that all went well",
     opt=documented(
         body=ReportRequest,
+        headers=CONDITIONAL,
         answers={
             201: "{report_id, case_id, order}: no case_id where the report only ends the protection.",
             200: "The same, where this claim was reported before.",
             409: "report-refused, with `refusal`",
+            412: "version-mismatch: of the order",
         },
     ),
 )
@@ -99,6 +101,7 @@ async def report(
         merchant_id=body["order"]["merchant_id"],
         content=wanted,
         evidence=evidence,
+        if_match=standing_version(body, if_match(request)),
         given=principal.was_given(body["order"]["merchant_id"]),
         actor=principal.actor(for_buyer=True),
         proved=True,

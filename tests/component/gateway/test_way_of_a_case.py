@@ -165,7 +165,11 @@ async def test_who_may_do_what(platform: Platform) -> None:
 async def test_if_match_is_checked_where_the_decision_is_made(platform: Platform) -> None:
     """On every route that says it takes the header; below an order or a case it is that one's version."""
     case, staff, buyer = await platform.reported()
-    shop, order, its_case = f"/v1/merchants/{case['merchant_id']}", f"/v1/orders/{case['order_id']}", f"/v1/cases/{case['case_id']}"
+    shop, order, its_case = (
+        f"/v1/merchants/{case['merchant_id']}",
+        f"/v1/orders/{case['order_id']}",
+        f"/v1/cases/{case['case_id']}",
+    )
     person = {"name": "Ada", "email": "ada@shop.example"}
     ada, bea = [(await staff.made(f"{shop}/consultants", person))["consultant_id"] for _ in range(2)]
     lists = {

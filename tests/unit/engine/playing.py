@@ -200,8 +200,8 @@ class Play:
             )
         )
 
-    def write(self, role: Role, text: str = "Hello", case: str | None = None):
-        return self.send(PostMessage(case_id=case or self.case.case_id, text=text, actor=actor(role)))
+    def write(self, role: Role, text: str = "Hello", case: str | None = None, if_match: int | None = None):
+        return self.send(PostMessage(case_id=case or self.case.case_id, text=text, if_match=if_match, actor=actor(role)))
 
     def fact(self, kind: FactKind, amount: str | int | None = None, fact_id: str | None = None, **more: Any):
         fact = Fact(

@@ -50,6 +50,18 @@ def test_an_older_put_that_comes_again_does_not_undo_a_newer_one() -> None:
     trade.repeated(put(profile(name="first")), id_="c1")
 
 
+def test_who_puts_what_somebody_else_has_changed_is_told_so() -> None:
+    trade = of_merchant()
+    assert trade.problem(put(profile(), if_match=1)).status == 412, "there is none to be at that version"
+    trade.ask(put(profile()))
+    trade.tell(put(profile(name="second"), if_match=1), id_="c2")
+    stale = trade.problem(put(profile(name="third"), if_match=1))
+    assert (stale.status, stale.type) == (412, "/problems/version-mismatch")
+    assert trade.problem(put(profile(name="third"), OTHER_PARTNER, if_match=1)).status == 404
+    trade.repeated(put(profile(name="second"), if_match=1), id_="c2")  # it has changed the version itself
+    assert changed(trade.ask(put(profile(name="third"), if_match=2))).version == 3
+
+
 @pytest.mark.rule("BP-02")
 @pytest.mark.parametrize("name", ["certified_at", "seal_live_at"])
 def test_only_the_platform_says_that_a_merchant_is_certified(name: str) -> None:

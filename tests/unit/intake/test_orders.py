@@ -206,6 +206,21 @@ def test_a_fact_that_does_not_fit_is_refused(actor: Actor, fields: dict[str, Any
     assert pointers(problem) == (["/amount"] if status == 422 else [])
 
 
+def test_facts_and_reports_are_about_the_order_that_their_sender_has_read() -> None:
+    trade = Trade()
+    trade.register()
+    fact = trade.fact("shipped", external_id="parcel").model_copy(update={"if_match": 1})
+    assert isinstance(trade.ask(fact), FactRecorded)
+    trade.repeated(fact)  # it has changed the version itself
+    report = trade.reporting()
+    for late in (trade.fact("delivered").model_copy(update={"if_match": 1}), report.model_copy(update={"if_match": 1})):
+        stale = trade.problem(late)
+        assert (stale.status, stale.type) == (412, "/problems/version-mismatch")
+    report = report.model_copy(update={"if_match": 2})
+    assert isinstance(trade.ask(report, id_="r-1"), ReportAccepted)
+    trade.repeated(report, id_="r-1")
+
+
 def test_facts_and_reports_need_their_order() -> None:
     trade = Trade()
     assert trade.problem(trade.fact("shipped")).status == 404

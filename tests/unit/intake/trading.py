@@ -194,8 +194,8 @@ class Trade:
         return self.tell(event, source="cases", sequence=1, time=event.at, **envelope)
 
 
-def put(merchant_profile: MerchantProfile, actor: Actor = PARTNER, merchant_id: str = "shop") -> PutMerchant:
-    return PutMerchant(merchant_id=merchant_id, profile=merchant_profile, actor=actor)
+def put(merchant_profile: MerchantProfile, actor: Actor = PARTNER, merchant_id: str = "shop", **more: Any) -> PutMerchant:
+    return PutMerchant(merchant_id=merchant_id, profile=merchant_profile, actor=actor, **more)
 
 
 def of_merchant(merchant_id: str = "shop", created: Merchant | None = None) -> Trade:
