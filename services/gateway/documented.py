@@ -27,9 +27,11 @@ def documented(
     headers: tuple[str, ...] = (),
     answers: Mapping[int, str] | None = None,
     public: bool = False,
+    page: bool = False,
 ) -> dict[str, Any]:
     """The `opt` of a route. `query` has the parameters with a sentence each, `headers` the request headers beyond the usual,
-    `answers` the statuses; `public` where no key is needed."""
+    `answers` the statuses; `public` where no key is needed. A `page` is for people, whose mail programs and search engines add
+    parameters of their own to its address."""
     return {
         "body": body,
         "content_type": content_type,
@@ -37,29 +39,35 @@ def documented(
         "headers": headers,
         "answers": dict(answers or {}),
         "public": public,
+        "page": page,
     }
 
 
 async def as_documented(request: AnyRequest) -> None:
-    """Before any route: what it does not know is refused, never ignored. Raises 412 for a condition on what has no version."""
+    """Before any route: what it does not know is refused, never ignored. Raises 412 for a condition on what has no version, 422
+    for a query parameter that the route does not say it takes, or that is given twice."""
     opt = request.route_handler.opt
     if "query" not in opt:  # Litestar's own
         return
     if request.method != "GET" and "If-Match" not in opt["headers"] and if_match(request) is not None:
         raise ProblemError(Problem.version_mismatch("What this address changes has no version; leave If-Match out."))
+    if request.scope["query_string"] and not opt["page"]:
+        _require_known(request, opt["query"])
 
 
-def query(request: AnyRequest) -> dict[str, str]:
-    """The query parameters. Raises 422 for one that the route does not know, or that is given twice."""
-    known: Mapping[str, str] = request.route_handler.opt.get("query", {})
-    given: dict[str, str] = {}
+def _require_known(request: AnyRequest, known: Mapping[str, str]) -> None:
+    given: set[str] = set()
     wrong: list[tuple[str, str]] = []
-    for name, value in request.query_params.multi_items():
+    for name, _ in request.query_params.multi_items():
         if name not in known:
             wrong.append((name, f"there is no such parameter here; known are {', '.join(known) or 'none'}"))
         elif name in given:
             wrong.append((name, "give it once"))
-        given[name] = value
+        given.add(name)
     if wrong:
         raise wrong_query(*wrong)
-    return {name: value for name, value in given.items() if value != ""}
+
+
+def query(request: AnyRequest) -> dict[str, str]:
+    """The query parameters that were given a value; `as_documented` has let no others through."""
+    return {name: value for name, value in request.query_params.items() if value != ""}

@@ -41,7 +41,7 @@ __all__ = ["routes"]
     operation_id="openForm",
     summary="The page of a merchant's form",
     media_type="text/html",
-    opt=documented(answers={200: "A page."}, public=True),
+    opt=documented(answers={200: "A page."}, public=True, page=True),
 )
 async def open_form(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[Any]:
     """In English or German, as the form or its merchant has it."""
@@ -56,7 +56,7 @@ async def open_form(request: AnyRequest, gateway: TheGateway, token: FromPath[st
     "/f/{token:str}",
     operation_id="sendForm",
     summary="The filled form of a merchant",
-    opt=documented(content_type="multipart/form-data", answers={303: "To the page of the new case."}, public=True),
+    opt=documented(content_type="multipart/form-data", answers={303: "To the page of the new case."}, public=True, page=True),
 )
 async def send_form(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[Any]:
     """The same report as POST /v1/forms/{token}/reports; leads to the page of its case, which can be kept."""
@@ -100,7 +100,9 @@ async def _sent_once(request: AnyRequest, gateway: Gateway, form: OpenForm, uplo
     operation_id="openFormReport",
     summary="The page of a report whose outcome was not there at once",
     media_type="text/html",
-    opt=documented(answers={200: "It is on its way; looks again by itself.", 303: "To the page of the new case."}, public=True),
+    opt=documented(
+        answers={200: "It is on its way; looks again by itself.", 303: "To the page of the new case."}, public=True, page=True
+    ),
 )
 async def open_form_report(
     request: AnyRequest, gateway: TheGateway, token: FromPath[str], receipt: FromPath[str]

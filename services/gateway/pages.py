@@ -45,8 +45,8 @@ __all__ = ["routes"]
 
 M = TypeVar("M", bound=BaseModel)
 
-_PUBLIC = documented(answers={200: "A page."}, public=True)
-_SENT = documented(content_type="multipart/form-data", answers={303: "Back to the page."}, public=True)
+_PUBLIC = documented(answers={200: "A page."}, public=True, page=True)
+_SENT = documented(content_type="multipart/form-data", answers={303: "Back to the page."}, public=True, page=True)
 
 
 @get(

@@ -16,7 +16,7 @@ __all__ = ["routes"]
     operation_id="explainProblem",
     summary="What a type of problem means and what to do",
     media_type="text/html",
-    opt=documented(answers={200: "A page."}, public=True),
+    opt=documented(answers={200: "A page."}, public=True, page=True),
 )
 async def explain_problem(request: AnyRequest, name: FromPath[str]) -> Response[str]:
     """Open to everybody."""

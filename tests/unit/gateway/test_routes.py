@@ -37,6 +37,21 @@ def test_there_are_routes_to_ask() -> None:
     assert len(ROUTES) > 80
 
 
+async def test_a_parameter_that_a_route_does_not_say_it_takes_is_refused(client: httpx.AsyncClient) -> None:
+    for method, path, opt in ROUTES:
+        answer = await client.request(method, path, params={"foo": "1"})
+        assert answer.status_code == 422, (method, path)
+        assert [error["parameter"] for error in answer.json()["errors"]] == ["foo"], (method, path)
+        for name in opt["query"]:
+            twice = await client.request(method, f"{path}?{name}=1&{name}=2")
+            assert (twice.status_code, twice.json()["errors"][0]["parameter"]) == (422, name), (method, path)
+
+
+async def test_a_page_is_shown_whatever_stands_behind_its_address(client: httpx.AsyncClient) -> None:
+    page = await client.get("/problems/not-found?utm_source=mail&utm_source=mail")
+    assert page.status_code == 200
+
+
 async def test_a_condition_on_what_has_no_version_is_refused(client: httpx.AsyncClient) -> None:
     for method, path, opt in ROUTES:
         if method != "GET" and "If-Match" not in opt["headers"]:
