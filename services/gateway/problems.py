@@ -280,6 +280,12 @@ EXPLAINED: Mapping[str, Explanation] = {
         "the open case), reason_unknown or merchant_not_insolvent.",
         "See `detail` for what is possible instead.",
     ),
+    "appeal-not-open": Explanation(
+        "This appeal is not open",
+        409,
+        "There is no sanction to appeal against, it is appealed against already or was too often, or this appeal was decided.",
+        "Read the issue rate: `status`, `statement` and `appeals` say how it stands.",
+    ),
     "in-use": Explanation(
         "It is still needed",
         409,

@@ -1,6 +1,8 @@
 """What holds for every route of the API, asked of the application itself: nothing that a client says is ignored."""
 
+import ast
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -8,6 +10,7 @@ import httpx
 import pytest_asyncio
 
 from services.gateway.api import create_app
+from services.gateway.problems import EXPLAINED
 
 APP = create_app(SimpleNamespace(sandbox=object()), SimpleNamespace())  # pyright: ignore[reportArgumentType]
 """Over a gateway that no request gets to."""
@@ -23,6 +26,7 @@ def api_routes() -> Iterator[tuple[str, str, Any]]:
                     yield method, path, handler.opt
 
 
+_FIXED = ("type", "status")
 ROUTES = sorted(api_routes(), key=lambda each: each[:2])
 
 
@@ -45,6 +49,21 @@ async def test_a_parameter_that_a_route_does_not_say_it_takes_is_refused(client:
         for name in opt["query"]:
             twice = await client.request(method, f"{path}?{name}=1&{name}=2")
             assert (twice.status_code, twice.json()["errors"][0]["parameter"]) == (422, name), (method, path)
+
+
+def raised() -> Iterator[tuple[str, int]]:
+    """(type, status) of every problem that the code makes."""
+    root = Path(__file__).parents[3]
+    for file in (file for folder in ("contracts", "engine", "services") for file in (root / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+                given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg in _FIXED}
+                yield given["type"], given["status"]
+
+
+def test_every_problem_has_a_page_that_explains_it() -> None:
+    explained = {(f"/problems/{name}", each.status) for name, each in EXPLAINED.items()}
+    assert set(raised()) == explained
 
 
 async def test_a_page_is_shown_whatever_stands_behind_its_address(client: httpx.AsyncClient) -> None:
