@@ -1,5 +1,6 @@
 """A merchant's issue rate (OI-11, NX-10): how it stands, why it was sanctioned, and its appeals."""
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -67,6 +68,9 @@ class IssueRate(Model):
     pardoned: tuple[str, ...] = ()
     """Cases that an upheld appeal took out of what counts."""
     forecast: IssueForecast = IssueForecast(orders_to_recover=0, days=0)
+    changes_on: date | None = None
+    """The day on which, if nothing else happens, the status becomes another one, or begins to hang on the next orders, because
+    the window has moved on. None: it does not."""
     at: Moment
     version: int = 0
 
@@ -75,7 +79,8 @@ class IssueRate(Model):
 
 
 class AskIssueRate(Message, kind="issue-rate.ask"):
-    """Reckon the rate of a merchant as it is now: after an event that touches it, or because somebody asks."""
+    """Reckon the rate of a merchant as it is now: after an event that touches it, on the day on which it changes by itself, or
+    because somebody asks."""
 
     merchant_id: str
 

@@ -1,5 +1,6 @@
 """The issue rate of a merchant (OI-11, NX-10): which cases count, when it is warned and sanctioned, when it has recovered."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -94,6 +95,7 @@ def reckoned(known: IssueRate | None, merchant_id: str, window: Window, at: date
             "status": status,
             "statement": statement,
             "forecast": _forecast(window, counting, at),
+            "changes_on": _changes_on(status, window, counting, at),
             "at": at,
         }
     )
@@ -101,7 +103,11 @@ def reckoned(known: IssueRate | None, merchant_id: str, window: Window, at: date
 
 def near_sample(rate: IssueRate) -> bool:
     """Whether orders alone, once there are enough of them, can warn or sanction the merchant."""
-    return rate.orders < SAMPLE and rate.counted > 0
+    return _is_near_sample(rate.counted, rate.orders)
+
+
+def _is_near_sample(counted: int, orders: int) -> bool:
+    return orders < SAMPLE and counted > 0
 
 
 def _status(before: IssueRateStatus, counted: int, orders: int) -> IssueRateStatus:
@@ -114,6 +120,21 @@ def _status(before: IssueRateStatus, counted: int, orders: int) -> IssueRateStat
 
 def _is_over(counted: int, orders: int) -> bool:
     return orders >= SAMPLE and counted * 100 > _THRESHOLD_PERCENT * orders
+
+
+def _changes_on(status: IssueRateStatus, window: Window, counting: Iterable[Issue], at: datetime) -> date | None:
+    """The first day on which the status, or whether orders alone can change it, is another one, though nothing happens but that
+    orders leave the window. Who has crossed no line crosses one no sooner with more orders of which none is reported."""
+    counted_on = Counter({issue.order_id: issue.day for issue in counting}.values())
+    orders, counted = sum(window.orders.values()), counted_on.total()
+    now = _is_near_sample(counted, orders)
+    for later in range(1, WINDOW_DAYS + 1):
+        gone = first_day(at) + (later - 1) * _DAY
+        orders -= window.orders.get(gone, 0)
+        counted -= counted_on[gone]
+        if (_status(status, counted, orders), _is_near_sample(counted, orders)) != (status, now):
+            return at.date() + later * _DAY
+    return None
 
 
 def _statement(counting: Iterable[Issue], counted: int, orders: int, at: datetime) -> IssueStatement:

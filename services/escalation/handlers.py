@@ -1,7 +1,7 @@
 """What escalation does with each record: puts down the moments that events set, keeps the platform's tables, decides new
 cases that a rule is for, watches the issue rates, and tells deadlines of outages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from contracts.topics import READS, Topic
 from engine.programmes import Programmes
 from services.escalation.matrix import Findings, Matrix, decision_of, told_of_trial
 from services.escalation.outages import Affected, affected_by, told_of_outage
-from services.escalation.pages import Page, pages_of, timers_of
+from services.escalation.pages import Page, Timer, pages_of, timers_of
 from services.escalation.rates import RATES, RateFindings, Rates, asked_by, follow_rate
 from services.escalation.rules import RuleTable, change_rule
 from services.escalation.store import PAGES, TABLES, TimerStore
@@ -103,7 +103,7 @@ class EscalationHandler:
 
     def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
         """The batch's timers as pages."""
-        pages = pages_of((append.document["partition"], append.document["timer"]) for append in appends)
+        pages = pages_of(timer for append in appends for timer in _timers_in(append))
         return [Append(PAGES, page.document()) for page in pages]
 
     async def appended(self, appends: Sequence[Append]) -> None:
@@ -114,6 +114,15 @@ class EscalationHandler:
 
     def pending(self) -> Mapping[str, int]:
         return {"timers": self._timers.pending()}
+
+
+def _timers_in(append: Append) -> Iterator[tuple[int, Timer]]:
+    """The timers of an append with their partition: a single one, or a page where a document remembers it."""
+    if "timer" in append.document:
+        yield append.document["partition"], append.document["timer"]
+    else:
+        page = Page.of(append.document)
+        yield from ((page.partition, timer) for timer in page.timers)
 
 
 def _timers_set(inbound: Inbound) -> tuple[Append, ...]:

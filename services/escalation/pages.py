@@ -5,7 +5,7 @@ whole when its hour has passed."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
@@ -15,11 +15,12 @@ from contracts.base import Message, format_moment, parse_moment
 from contracts.cases import CaseEvent, Change, DeadlineReached, ReminderReached
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import derived, merchant_key
+from contracts.issue_rate import AskIssueRate
 from contracts.orders import CheckInReached, MerchantChanged, OrderRegistered, ReturnInfoAged
 from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, RolloutMade
-from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS
+from contracts.topics import CASES_COMMANDS, ESCALATION_COMMANDS, INTAKE_COMMANDS
 
-__all__ = ["LAST_OF_HOUR", "Page", "Timer", "command_of", "hour_of", "pages_of", "timers_of"]
+__all__ = ["LAST_OF_HOUR", "Page", "Timer", "command_of", "hour_of", "page_of_rate", "pages_of", "timers_of"]
 
 PAGE_ENTRIES = 1_000
 """Most entries of a page: a store's document has a limit, and a page is read whole."""
@@ -28,7 +29,7 @@ LAST_OF_HOUR = ":59:59.999Z"
 
 _RETURN_INFO_AGES = timedelta(days=365)
 
-Kind = Literal["check_in", "deadline", "reminder", "announcement", "return_info"]
+Kind = Literal["check_in", "deadline", "reminder", "announcement", "return_info", "issue_rate"]
 
 
 class Timer(NamedTuple):
@@ -36,7 +37,8 @@ class Timer(NamedTuple):
 
     `deadline_id` and `generation` are the fence: whoever is told drops what no longer stands. A check-in has none. Of an
     announcement `order_id` is the key of all roll-outs and `deadline_id` the roll-out's; of a merchant's return information
-    they are the merchant's key and the moment when it was confirmed."""
+    they are the merchant's key and the moment when it was confirmed. That of an issue rate has the merchant's key alone: told
+    too early, the rate is what it was."""
 
     at: str
     kind: Kind
@@ -98,6 +100,12 @@ def timers_of(message: Message) -> Iterator[Timer]:
             yield Timer(format_moment(deadline.due_at), "deadline", *fence)
 
 
+def page_of_rate(partition: int, merchant_id: str, day: date) -> Page:
+    """The page that has a merchant's issue rate reckoned when a day, one of UTC, begins (OI-11)."""
+    at = format_moment(datetime.combine(day, time(), UTC))
+    return Page(partition, hour_of(at), (Timer(at, "issue_rate", merchant_key(merchant_id)),))
+
+
 def pages_of(timers: Iterable[tuple[int, Timer]]) -> list[Page]:
     """Timers with their partitions as pages: by due hour and partition, in order of moments, at most `PAGE_ENTRIES` each."""
     by_page: dict[tuple[str, int], list[Timer]] = {}
@@ -142,6 +150,8 @@ def _message(timer: Timer, at: datetime, recorded_until: datetime | None) -> tup
         case "return_info":
             merchant_id = timer.order_id.removeprefix(merchant_key(""))
             return INTAKE_COMMANDS.name, ReturnInfoAged(merchant_id=merchant_id, since=parse_moment(timer.deadline_id))
+        case "issue_rate":
+            return ESCALATION_COMMANDS.name, AskIssueRate(merchant_id=timer.order_id.removeprefix(merchant_key("")))
         case "announcement":
             return INTAKE_COMMANDS.name, AnnounceRollout(rollout_id=timer.deadline_id)
         case "reminder":

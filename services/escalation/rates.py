@@ -18,6 +18,8 @@ from contracts.topics import ESCALATION_COMMANDS, ESCALATION_EVENTS, NOTIFICATIO
 from engine.issue_rate import SAMPLE, THRESHOLD, Issue, Window, first_day, near_sample, reckoned, share
 from engine.programmes import Programmes
 from services.escalation.answers import refusing, repeating
+from services.escalation.pages import page_of_rate
+from services.escalation.store import PAGES
 
 __all__ = ["RATES", "RateFindings", "Rates", "asked_by", "follow_rate"]
 
@@ -202,9 +204,10 @@ def asked_by(inbound: Inbound, findings: RateFindings) -> tuple[Emission, ...]:
 def follow_rate(
     known: IssueRate | None, inbound: Inbound, command: AskIssueRate | AppealIssueRate | DecideAppeal, findings: RateFindings
 ) -> Step[IssueRate | None]:
-    """Reckon, appeal or decide an appeal. What events asked is reckoned once for a merchant and batch, and changes nothing
+    """Reckon, appeal or decide an appeal. What events asked is reckoned once for a merchant and batch, and nothing is told
     while the status stays and its orders matter no more than before; what somebody asked is answered with the figures of the
-    moment. 403, 404 and 409 for appeals that are not the caller's, not there or not open."""
+    moment. The day on which the status changes by itself is a timer. 403, 404 and 409 for appeals that are not the caller's,
+    not there or not open."""
     envelope = inbound.envelope
     asked = envelope.source == "gateway"
     if not asked and findings.last_asked.get(command.merchant_id) != envelope.id:
@@ -221,12 +224,17 @@ def follow_rate(
         return Step(known, (repeating(inbound, f"{_href(command)}/appeals/{_appeal_of(command)}"),))
     window = findings.windows[command.merchant_id, envelope.time.date()]
     after = reckoned(after, command.merchant_id, window, envelope.time)
+    timers: tuple[Append, ...] = ()
+    if after.changes_on is not None and after.changes_on != before.changes_on:
+        timers = (Append(PAGES, page_of_rate(inbound.partition, command.merchant_id, after.changes_on).document()),)
     if _same(after, before) or (not asked and after.status == before.status and near_sample(after) == near_sample(before)):
-        return Step(known, (repeating(inbound, _href(command)),) if asked else ())
+        # The figures stay as they were told.
+        kept = known if after.changes_on == before.changes_on else before.model_copy(update={"changes_on": after.changes_on})
+        return Step(kept, (repeating(inbound, _href(command)),) if asked else (), timers)
     after = after.model_copy(update={"version": before.version + 1})
     event = IssueRateChanged(rate=after, before=before.status)
     told = Emission(ESCALATION_EVENTS, event, envelope.time, command_id=envelope.id if asked else None, settles=asked)
-    return Step(after, (told, *_notice(after, before, envelope.time)))
+    return Step(after, (told, *_notice(after, before, envelope.time)), timers)
 
 
 def _notice(after: IssueRate, before: IssueRate, at: datetime) -> tuple[Emission, ...]:
@@ -245,7 +253,7 @@ def _notice(after: IssueRate, before: IssueRate, at: datetime) -> tuple[Emission
 
 
 def _same(after: IssueRate, before: IssueRate) -> bool:
-    return before.version > 0 and after.model_copy(update={"at": before.at}) == before
+    return before.version > 0 and after.model_copy(update={"at": before.at, "changes_on": before.changes_on}) == before
 
 
 def _appealed(rate: IssueRate, command: AppealIssueRate, at: datetime) -> IssueRate | Problem | None:

@@ -1,6 +1,8 @@
 """Issue rates on the real broker and store: what counts as a problem, when a question is raised, what reckoning costs."""
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 
@@ -16,6 +18,7 @@ from contracts.topics import CASES_EVENTS, INTAKE_EVENTS
 from engine.issue_rate import SAMPLE
 from engine.programmes import Programmes
 from services.escalation.app import serve
+from services.escalation.pages import Page
 from services.escalation.rates import Rates, asked_by, follow_rate
 from tests.component.running import Reader, Running
 from tests.unit.escalation.opening import AT, case_opened, order_registered
@@ -115,6 +118,40 @@ async def test_the_order_that_completes_the_sample_sanctions(running: Running, t
     rate = sanctioned[-1].message
     assert isinstance(rate, IssueRateChanged)
     assert (rate.rate.orders, rate.rate.counted, rate.before) == (SAMPLE, 2, "ok")
+
+
+@pytest.mark.rule("OI-11")
+async def test_who_crosses_the_line_only_because_good_orders_age_is_told_on_that_day(running: Running, told: Reader) -> None:
+    running.start(serve, "escalation-1")
+    early = AT - timedelta(days=85)
+    await running.send(INTAKE_EVENTS, *(order_registered(number, placed_at=early) for number in range(100, 160)))
+    await running.send(INTAKE_EVENTS, *(order_registered(number) for number in range(20)))
+    await running.send(CASES_EVENTS, case_opened(1), case_opened(2))
+    pages = running.database("escalation")["pages"]
+    day = (AT + timedelta(days=5)).date()
+    async with asyncio.timeout(20):
+        while await pages.count_documents({"_id": {"$gte": f"{day}T00", "$lt": f"{day}T01"}}) == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await running.tick(AT + timedelta(days=4))
+    await running.tick(AT + timedelta(days=6))
+    sanctioned = await told.until(lambda all_: any(status(one) == "sanctioned" for one in all_))
+    assert [status(one) for one in sanctioned] == ["sanctioned"], "nothing else was to be told, and nobody asked"
+    assert sanctioned[0].time.date() == day
+
+
+async def test_the_day_on_which_a_rate_changes_by_itself_is_a_timer_that_its_document_can_remember(running: Running) -> None:
+    rates = Rates(running.database("escalation"), Programmes.shipped())
+    await heard(rates, *(order_registered(number, placed_at=AT - timedelta(days=80)) for number in range(100, 160)))
+    await heard(rates, *(order_registered(number) for number in range(20)), case_opened(1), case_opened(2))
+    (asked,) = batch_of([ask(1)])
+    step = follow_rate(None, asked, AskIssueRate(merchant_id="shop"), await rates.find([asked]))
+    assert step.state is not None
+    assert (step.emissions, step.state.version, step.state.orders) == ((), 0, 0), "nothing is told"
+    (append,) = step.appends
+    assert [timer.at for timer in Page.of(append.document).timers] == [f"{step.state.changes_on}T00:00:00.000Z"]
+    (again,) = batch_of([ask(2)])
+    next_ = follow_rate(step.state, again, AskIssueRate(merchant_id="shop"), await rates.find([again]))
+    assert (next_.state, next_.appends) == (step.state, ()), "the timer is there"
 
 
 def counted(envelope: Envelope) -> int | None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.issue_rate import IssueRate
-from engine.issue_rate import SAMPLE, WINDOW_DAYS, Issue, Window, first_day, reckoned, share
+from engine.issue_rate import SAMPLE, WINDOW_DAYS, Issue, Window, first_day, near_sample, reckoned, share
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 TODAY = NOW.date()
@@ -119,6 +119,45 @@ def test_figures_hold_together(found: list[tuple[int, str | None]], others: int)
         assert reckoned(stands, "acme", Window(more, cases), NOW).status == "warning"
         more[TODAY] -= 1
         assert reckoned(stands, "acme", Window(more, cases), NOW).status == "sanctioned"
+
+
+@pytest.mark.rule("OI-11")
+def test_good_orders_that_leave_the_window_bring_a_merchant_over_the_line() -> None:
+    old, late = first_day(NOW) + timedelta(days=4), TODAY
+    stands = reckoned(None, "acme", Window({old: 60, late: 20}, issues(2, day=late)), NOW)
+    assert (stands.status, stands.changes_on) == ("ok", TODAY + timedelta(days=5))
+    assert reckoned(None, "acme", Window({late: 20}, issues(2, day=late)), NOW).status == "sanctioned"
+    assert reckoned(None, "acme", Window({old: 60, late: 20}, ()), NOW).changes_on is None
+
+
+@pytest.mark.rule("OI-11")
+@given(
+    st.dictionaries(st.integers(0, WINDOW_DAYS - 1), st.integers(1, 20), max_size=8),
+    st.lists(st.tuples(st.integers(0, WINDOW_DAYS - 1), st.sampled_from(OUTCOMES)), max_size=6),
+)
+def test_a_status_stays_until_the_day_on_which_it_changes(others: dict[int, int], found: list[tuple[int, str | None]]) -> None:
+    begin = first_day(NOW)
+    cases = tuple(Issue(f"cas_{n}", f"ord_{n}", begin + timedelta(days=day), end) for n, (day, end) in enumerate(found))
+    orders = {begin + timedelta(days=day): count for day, count in others.items()}
+    for case in cases:
+        orders[case.day] = orders.get(case.day, 0) + 1
+
+    def on(day: date, known: IssueRate | None = None) -> IssueRate:
+        at = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        left = {each: count for each, count in orders.items() if each >= first_day(at)}
+        return reckoned(known, "acme", Window(left, tuple(each for each in cases if each.day >= first_day(at))), at)
+
+    now = on(TODAY)
+    before = (now.status, near_sample(now))
+    first = next(
+        (
+            day
+            for later in range(1, WINDOW_DAYS + 1)
+            if ((then := on(day := TODAY + timedelta(days=later), now)).status, near_sample(then)) != before
+        ),
+        None,
+    )
+    assert now.changes_on == first
 
 
 def test_a_share_has_four_digits() -> None:

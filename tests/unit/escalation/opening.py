@@ -43,13 +43,14 @@ def order(
     locale: str = "pl",
     currency: str = "EUR",
     origin: Literal["registered", "reported"] = "registered",
+    placed_at: datetime = AT,
 ) -> Order:
     return Order(
         merchant_id=merchant_id,
         order_number=str(number),
         buyer=Buyer(email=email or f"buyer-{number}@mail.example", locale=locale),
         amount=Money(amount=Decimal(amount), currency=currency),
-        placed_at=AT,
+        placed_at=placed_at,
         protection_activated=True,
         order_id=order_id_of(merchant_id, str(number)),
         programme="buyer-protection",
