@@ -4,13 +4,24 @@ Nothing of this is stored: it follows from the desk and the moment, so that an a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from contracts.cases import Assignee, Deadline
 from contracts.desk import Absence, AbsenceContent, AssignmentRule, Consultant, Desk
 
-__all__ = ["CaseAtWork", "Foreseen", "assignee_of", "clash_of", "forecast", "leads", "loop_of", "rule_for", "standing_in"]
+__all__ = [
+    "CaseAtWork",
+    "Foreseen",
+    "assignee_of",
+    "clash_of",
+    "deputies",
+    "forecast",
+    "leads",
+    "loop_of",
+    "rule_for",
+    "standing_in",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,22 @@ def standing_in(absences: Iterable[AbsenceContent], consultant_id: str, day: dat
     while (deputy := away.get(chain[-1])) is not None and deputy not in chain:
         chain.append(deputy)
     return tuple(chain)
+
+
+def deputies(absences: Sequence[AbsenceContent], absence: AbsenceContent) -> dict[str, tuple[date, date]]:
+    """Who is there in the place of an absent consultant, and the first and last day on which they are: the deputy, and while
+    that one is away too, whoever then stands in. `absences` are all of the desk."""
+    # Who is there changes only when somebody goes or comes back.
+    begins = {absence.from_}
+    for each in absences:
+        begins |= {day for day in (each.from_, each.to + timedelta(days=1)) if absence.from_ < day <= absence.to}
+    days = sorted(begins)
+    ends = [*(day - timedelta(days=1) for day in days[1:]), absence.to]
+    there: dict[str, tuple[date, date]] = {}
+    for first, last in zip(days, ends, strict=True):
+        deputy = standing_in(absences, absence.consultant_id, first)[-1]
+        there[deputy] = (there.get(deputy, (first, last))[0], last)
+    return there
 
 
 def assignee_of(desk: Desk, timezone: str, at: datetime, programme: str, reason: str, channel: str | None) -> Assignee | None:

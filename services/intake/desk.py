@@ -1,6 +1,7 @@
 """A merchant's desk: consultants, rules, absences, status labels and forms, put down and taken away (RD-03, 06, 08, 09)."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -12,18 +13,16 @@ from contracts.desk import (
     AbsenceContent,
     ChangeDesk,
     Desk,
-    DeskItem,
     DeskList,
     LabelContent,
     RuleContent,
 )
-from contracts.envelope import Envelope
 from contracts.ids import merchant_key
 from contracts.notices import TellMerchant
 from contracts.orders import MerchantChanged
 from contracts.problems import FieldError, Problem
 from contracts.topics import NOTIFICATIONS_COMMANDS
-from engine.attention import clash_of, loop_of
+from engine.attention import clash_of, deputies, loop_of
 from engine.programmes import Programmes
 from services.intake.answers import may_see, refused, repeated, settled, wrong
 from services.intake.documents import MerchantFile, State, remember
@@ -69,32 +68,42 @@ def change_desk(file: MerchantFile | None, inbound: Inbound, command: ChangeDesk
         return Step(file, (refused(envelope, problem),))
     after = file.model_copy(update={"desk": desk, "commands": remember(file.commands, envelope.id)})
     changed = settled(envelope, MerchantChanged(merchant=file.merchant, desk=desk, href=href))
-    return Step(after, (changed, *_told_to_deputy(after, command, known, envelope)))
+    mails = (
+        Emission(NOTIFICATIONS_COMMANDS, mail, envelope.time, sequenced=False, key=merchant_key(command.merchant_id))
+        for mail in _handed_over(file.desk, desk, command)
+    )
+    return Step(after, (changed, *mails))
 
 
-def _told_to_deputy(
-    file: MerchantFile, command: ChangeDesk, before: DeskItem | None, envelope: Envelope
-) -> tuple[Emission, ...]:
-    """The mail to who stands in, when an absence is put down or becomes another one (RD-09)."""
-    absence = file.desk.item(command.list_name, command.item_id)
-    if not isinstance(absence, Absence):
-        return ()
-    if isinstance(before, Absence) and _for_deputy(before) == _for_deputy(absence):
-        return ()
-    absent, deputy = file.desk.consultant(absence.consultant_id), file.desk.consultant(absence.deputy_id)
+def _handed_over(before: Desk, after: Desk, command: ChangeDesk) -> Iterator[TellMerchant]:
+    """The mails to who stands in, of each absence and its days, when that is not what they know already: the absence is new or
+    another one, or somebody else's makes them stand in for it (RD-09)."""
+    if command.list_name != "absences":
+        return
+    known = {each.absence_id: each for each in before.absences}
+    for absence in after.absences:
+        was = known.get(absence.absence_id)
+        same = was is not None and _for_deputy(was) == _for_deputy(absence)
+        knowing = deputies(before.absences, absence) if same else {}
+        for deputy_id, days in deputies(after.absences, absence).items():
+            if knowing.get(deputy_id) != days:
+                yield _handover(after, command.merchant_id, absence, deputy_id, days)
+
+
+def _handover(desk: Desk, merchant_id: str, absence: Absence, deputy_id: str, days: tuple[date, date]) -> TellMerchant:
+    absent, deputy = desk.consultant(absence.consultant_id), desk.consultant(deputy_id)
     if absent is None or deputy is None:
         raise LookupError("an absence names consultants of the desk")
     about = {
         "name": deputy.name,
+        "deputy": deputy_id,
         "absent": absent.name,
-        "from": absence.from_.isoformat(),
-        "to": absence.to.isoformat(),
+        "from": days[0].isoformat(),
+        "to": days[1].isoformat(),
         "note": absence.note or "",
         "absence": absence.model_dump_json(),
     }
-    told = TellMerchant(merchant_id=command.merchant_id, notice="handover", about=about, to=deputy.email, locale=deputy.locale)
-    key = merchant_key(command.merchant_id)
-    return (Emission(NOTIFICATIONS_COMMANDS, told, envelope.time, sequenced=False, key=key),)
+    return TellMerchant(merchant_id=merchant_id, notice="handover", about=about, to=deputy.email, locale=deputy.locale)
 
 
 def _for_deputy(absence: Absence) -> dict[str, Any]:

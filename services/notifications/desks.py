@@ -32,8 +32,9 @@ def attention_addresses(merchant: Merchant, desk: Desk, at: datetime) -> tuple[s
 
 
 def handed_over(merchant: Merchant, desk: Desk, about: Mapping[str, str], files: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """What the notice of an absence says of the cases that the deputy gets: how many are open (`cases`), and which of their
-    deadlines fall into it (`due`, JSON [[moment, order number]]). `files` are the case files of the merchant's orders."""
+    """What the notice of an absence says of the cases that are handed over: how many are open (`cases`), and which of their
+    deadlines fall to the deputy that it is for (`due`, JSON [[moment, order number]]). `files` are the case files of the
+    merchant's orders."""
     absence = Absence.model_validate(orjson.loads(about["absence"]))
     others = tuple(each for each in desk.absences if each.absence_id != absence.absence_id)
     desk = desk.model_copy(update={"absences": (*others, absence)})
@@ -52,6 +53,7 @@ def handed_over(merchant: Merchant, desk: Desk, about: Mapping[str, str], files:
     due = [
         [format_moment(each.deadline.due_at), numbers[each.case.case_id]]
         for each in forecast(desk, merchant.timezone, absence, cases)
+        if each.deputy.consultant_id == about.get("deputy", each.deputy.consultant_id)
     ]
     return {**about, "cases": str(len(own)), "due": orjson.dumps(due[:_LISTED]).decode()}
 

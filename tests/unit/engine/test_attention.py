@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from contracts.cases import Consequence, Deadline, PolicyRef
 from contracts.desk import Absence, AbsenceContent, AssignmentRule, Consultant, Desk
-from engine.attention import CaseAtWork, assignee_of, clash_of, forecast, leads, loop_of, rule_for, standing_in
+from engine.attention import (
+    CaseAtWork,
+    assignee_of,
+    clash_of,
+    deputies,
+    forecast,
+    leads,
+    loop_of,
+    rule_for,
+    standing_in,
+)
 
 BERLIN = "Europe/Berlin"
 
@@ -174,3 +184,19 @@ def test_a_forecast_knows_whom_the_absent_one_stands_in_for_and_who_is_there_on_
 def test_an_absence_is_read_by_its_own_names() -> None:
     given_ = {"consultant_id": "a", "from": "2021-03-10", "to": "2021-03-12", "deputy_id": "b"}
     assert AbsenceContent.model_validate(given_).model_dump(mode="json", exclude_none=True) == given_
+
+
+@pytest.mark.rule("RD-09")
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 28), st.integers(0, 9), st.sampled_from("abcd")), max_size=6))
+def test_deputies_are_who_is_there_on_the_days_of_an_absence(found: list[tuple[str, int, int, str]]) -> None:
+    absence = away("a", "2021-03-10", "2021-03-20", "b")
+    absences = [absence]
+    for who, first, days, deputy in found:
+        begin = date(2021, 3, first)
+        new = away(who, str(begin), str(begin + timedelta(days=days)), deputy)
+        if who != deputy and clash_of(absences, new) is None and loop_of(absences, new) is None:
+            absences.append(new)
+    there: dict[str, list[date]] = {}
+    for day in (absence.from_ + timedelta(days=number) for number in range(11)):
+        there.setdefault(standing_in(absences, "a", day)[-1], []).append(day)
+    assert deputies(absences, absence) == {who: (days[0], days[-1]) for who, days in there.items()}

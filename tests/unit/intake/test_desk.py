@@ -167,6 +167,27 @@ def test_the_deputy_is_told_when_an_absence_is_put_down_or_becomes_another(trade
     assert told(replaced("absences", "abs_1", None)) == []
 
 
+@pytest.mark.rule("RD-09", "NX-17")
+def test_who_is_there_while_the_deputy_is_away_too_is_told_whichever_absence_came_first(trade: Trade) -> None:
+    def told(command: ChangeDesk) -> list[tuple[str | None, str, str, str]]:
+        mails = [each.message for each in trade.tell(command)[1:] if isinstance(each.message, TellMerchant)]
+        return [(mail.to, mail.about["absent"], mail.about["from"], mail.about["to"]) for mail in mails]
+
+    b_to_c = away(B, "2024-02-01", "2024-02-04", C)
+    assert told(new("absences", "abs_b", b_to_c)) == [("c@shop.example", "b", "2024-02-01", "2024-02-04")]
+    with_note = {**away(A, "2024-02-01", "2024-02-10", B), "note": "Mind the fragile parcels."}
+    assert told(new("absences", "abs_a", with_note)) == [
+        ("c@shop.example", "a", "2024-02-01", "2024-02-04"),
+        ("b@shop.example", "a", "2024-02-05", "2024-02-10"),
+    ]
+    # B is there after all: what was C's becomes B's.
+    assert told(replaced("absences", "abs_b", None)) == [("b@shop.example", "a", "2024-02-01", "2024-02-10")]
+    assert told(new("absences", "abs_b2", away(B, "2024-02-03", "2024-02-04", C))) == [
+        ("c@shop.example", "a", "2024-02-03", "2024-02-04"),
+        ("c@shop.example", "b", "2024-02-03", "2024-02-04"),
+    ]
+
+
 @pytest.mark.parametrize("use", ["rule", "absent", "deputy"])
 def test_a_consultant_who_is_needed_stays(trade: Trade, use: str) -> None:
     if use == "rule":

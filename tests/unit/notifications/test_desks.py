@@ -98,6 +98,8 @@ def test_a_deputy_is_told_how_many_cases_and_what_falls_due() -> None:
     told = handed_over(MERCHANT, desk("ada"), about, files)
     assert told["cases"] == "3"
     assert [number for _, number in orjson.loads(told["due"])] == ["A-1", "A-2"]
+    another = handed_over(MERCHANT, desk("ada"), {**about, "deputy": "cid"}, files)
+    assert orjson.loads(another["due"]) == [], "these are Bob's"
     words = circular_words("handover", told, MERCHANT, language_of("en"), "Recourse")
     assert [option.split(":")[0] for option in words.options] == ["Order A-1", "Order A-2"]
     assert "March 10, 2021" in " ".join(words.happened)
