@@ -214,9 +214,10 @@ def entries_of_fact(
     It settles what is reserved (a reservation of just this amount first, then the oldest), so that no promise is paid twice;
     what is left of a promise stays reserved, what is left of the fact stands alone. What the platform pays is told by its own
     provider, and by no fact but one of the platform's that names the decision as its external id: paid by hand. A fact under
-    the provider's reference is a payment that was told before; a refund that the buyer confirmed or that was presumed, of just
-    this amount, is this very refund, whose proof came late: nothing flows again. More than was left is flagged `over_refund`,
-    never dropped. A fact in another currency cannot be reckoned and gives none."""
+    the provider's reference is a payment that was told before; where the provider tells of it later, `entries_of_payment`
+    takes back what the fact was taken for. A refund that the buyer confirmed or that was presumed, of just this amount, is
+    this very refund, whose proof came late: nothing flows again. More than was left is flagged `over_refund`, never dropped.
+    A fact in another currency cannot be reckoned and gives none."""
     paid = order.amount
     if fact.kind != "refunded" or fact.amount is None or fact.amount.currency != paid.currency or not fact.amount.amount:
         return ()
@@ -273,13 +274,17 @@ def _paid_by_hand(reservation: LedgerEntry, fact: Fact) -> bool:
 
 def unproved(ledger: tuple[LedgerEntry, ...], facts: tuple[Fact, ...]) -> Counter[Money]:
     """The merchant's refunds that the buyer confirmed or that were presumed, by amount, as often as no fact has proved one. A
-    fact that made no entry was such a proof."""
-    told = {entry.fact_id for entry in ledger}
-    proved = (fact.amount for fact in facts if fact.kind == "refunded" and fact.amount and fact.fact_id not in told)
+    fact that stands for no entry was such a proof, unless it tells of one of the provider's payments."""
+    standing = executions(ledger)
+    told = {entry.fact_id for entry in standing}
+    payments = {entry.reference for entry in standing if entry.reference is not None}
+    proved = (
+        fact.amount
+        for fact in facts
+        if fact.kind == "refunded" and fact.amount and fact.fact_id not in told and fact.external_id not in payments
+    )
     confirmed = (
-        entry.amount
-        for entry in executions(ledger)
-        if entry.executor == "merchant" and entry.confirmed_by in ("buyer", "presumed")
+        entry.amount for entry in standing if entry.executor == "merchant" and entry.confirmed_by in ("buyer", "presumed")
     )
     return Counter(confirmed) - Counter(proved)
 

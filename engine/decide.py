@@ -62,6 +62,7 @@ from engine.casefile import (
 from engine.fairness import given_back, known_by, lost_by, lost_in, told_by
 from engine.forms import Filled, fill, text_error
 from engine.guards import Situation, fits, open_rows, refundable_at_once, row_for
+from engine.payments import entries_of_payment
 from engine.payouts import flagged
 from engine.programmes import Programme, Programmes, Transition
 
@@ -414,9 +415,9 @@ def _write(file: CaseFile, command: PostMessage, at: datetime, command_id: str) 
         return Refusal(Problem.not_found("case"))
     if command.actor.role not in _PARTIES:
         return Refusal(Problem.forbidden("Messages of a case are between buyer, merchant and platform."))
-    if wrong := text_error(command.text):
     if stale := Problem.stale(command.if_match, case.version):
         return Refusal(stale)
+    if wrong := text_error(command.text):
         return Refusal(Problem.invalid_input(FieldError(pointer="/text", detail=wrong)))
     now = _Place(file, case, at)
     message = _message(now, command.actor, command.text, command.evidence, command_id)
@@ -478,36 +479,16 @@ def _confirm(file: CaseFile, command: ConfirmExecution, at: datetime) -> list[Ca
     """The platform's payment has flowed: it settles the reservation of its decision, once, also after the end of the case. One
     that was paid by hand meanwhile has then flowed twice, which is recorded and flagged."""
     case = file.cases.get(command.case_id)
-    entry_id = child_id("lge", file.order.order_id, command.decision_id, "executed")
-    reserved = next(
-        (
-            entry
-            for entry in file.ledger
-            if (entry.kind, entry.executor, entry.decision_id) == ("reserved", "platform", command.decision_id)
-        ),
-        None,
-    )
-    if case is None or reserved is None or any(entry.entry_id == entry_id for entry in file.ledger):
+    entries = entries_of_payment(file, command.decision_id, command.reference, min(command.at, at))
+    if case is None or not entries:
         return []
-    stands = reserved in open_reservations(file.ledger)
-    executed = reserved.model_copy(
-        update={
-            "entry_id": entry_id,
-            "kind": "executed",
-            "confirmed_by": "provider",
-            "reference": command.reference,
-            "settles": reserved.entry_id if stands else None,
-            "at": min(command.at, at),
-            "flags": () if stands else ("over_refund",),
-        }
-    )
     return [
         RefundExecuted(
             **_head(_Place(file, case, at), _PAYMENTS),
             decision_id=command.decision_id,
-            amount=reserved.amount,
+            amount=entries[0].amount,
             reference=command.reference,
-            change=Change(ledger=(executed,)),
+            change=Change(ledger=entries),
         )
     ]
 

@@ -203,13 +203,15 @@ class Play:
     def write(self, role: Role, text: str = "Hello", case: str | None = None, if_match: int | None = None):
         return self.send(PostMessage(case_id=case or self.case.case_id, text=text, if_match=if_match, actor=actor(role)))
 
-    def fact(self, kind: FactKind, amount: str | int | None = None, fact_id: str | None = None, **more: Any):
+    def fact(
+        self, kind: FactKind, amount: str | int | None = None, fact_id: str | None = None, role: Role = "partner", **more: Any
+    ):
         fact = Fact(
             kind=kind,
             at=self.now,
             amount=None if amount is None else euros(amount),
             fact_id=fact_id or child_id("fct", self.order.order_id, str(self.commands)),
-            source=actor("partner"),
+            source=actor(role),
             recorded_at=self.now,
             **more,
         )

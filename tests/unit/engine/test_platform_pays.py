@@ -4,12 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts.actors import Role
 from contracts.cases import CaseOpened, ConfirmExecution, RuleRef, TakeAction
 from contracts.envelope import Envelope
 from contracts.orders import FactRecorded
-from engine.casefile import CaseFile, LedgerEntry, balance, open_reservations
+from engine.casefile import CaseFile, LedgerEntry, balance, executions, open_reservations
 from engine.decide import Refusal, decide, evolve
 from engine.programmes import Programmes
 from engine.views import explained_deadlines, preview, refund_status
@@ -21,13 +23,13 @@ ALL = {"amount": "9999.00", "currency": "EUR"}
 
 
 class Book:
-    """An order with a case that the platform decided: 40 of 100 are reserved and to be paid."""
+    """An order with a case that the platform decided: 40 of 100, or as much as is said, are reserved and to be paid."""
 
-    def __init__(self) -> None:
+    def __init__(self, decided: str = "40.00") -> None:
         self.order = Reported()
         self.file: CaseFile | None = None
         self.take(self.order.report(reason="other"))
-        amount = {"amount": "40.00", "currency": "EUR"}
+        amount = {"amount": decided, "currency": "EUR"}
         told = self.take(
             self.order.act("platform", "decide", REPORTED, outcome="partial_refund", refund_amount=amount, message="Yes.")
         )
@@ -111,6 +113,113 @@ def test_a_fact_under_the_provider_s_reference_tells_nothing_new() -> None:
     assert book.ledger == before
     book.refunded("40.00", "pay_2", "partner", "fct_2")
     assert book.sums() == ("0.00", "80.00")
+
+
+@pytest.mark.rule("NX-06")
+@pytest.mark.parametrize("amount", ["40.00", "60.00"])
+def test_a_fact_of_the_provider_s_payment_that_comes_before_its_confirmation_counts_no_second_time(amount: str) -> None:
+    """Of 60 the fact seemed to be more than was left, as it looked like a refund of the merchant beside the platform's."""
+    book = Book(amount)
+    book.refunded(amount, "pay_1", "partner")
+    assert book.sums() == (amount, amount)
+    assert ("over_refund" in book.ledger[-1].flags) == (amount == "60.00")
+    book.confirm("pay_1")
+    (flowed,) = executions(book.ledger)
+    assert (flowed.executor, flowed.confirmed_by, flowed.reference, flowed.flags) == ("platform", "provider", "pay_1", ())
+    assert book.sums() == ("0.00", amount)
+    assert book.confirm("pay_1") == []
+    book.refunded("10.00", "bank", "partner", "fct_2")
+    assert executions(book.ledger)[-1].flags == ()
+
+
+def owing(*promised: int, confirmed: int = 0) -> tuple[Play, LedgerEntry]:
+    """An order of 100 of which the platform is to pay 40, and merchants have promised the rest in other cases."""
+    play = Play(paid=100)
+    if confirmed:
+        play.report("not_received")
+        play.act("merchant", "answer", refund="yes", message="Yes.", refund_amount=euros(confirmed))
+        play.act("buyer", "react", reaction="received")
+    for amount in promised:
+        play.report("complaint", "returns-desk")
+        play.act("merchant", "accept", resolution="refund", message="Yes.", refund_amount=euros(amount))
+    play.report("damaged", "order-issues")
+    play.act("merchant", "refund", refund_amount=euros(40))
+    assert play.file is not None
+    return play, next(entry for entry in open_reservations(play.file.ledger) if entry.executor == "platform")
+
+
+def paid(play: Play, owed: LedgerEntry) -> None:
+    play.send(ConfirmExecution(case_id=owed.case_id or "", decision_id=owed.decision_id or "", reference="pay_1", at=play.now))
+
+
+@pytest.mark.rule("NX-06")
+def test_a_promise_that_the_platform_s_own_payment_seemed_to_keep_stands_again() -> None:
+    play, owed = owing(40)
+    play.fact("refunded", 40, external_id="pay_1")
+    assert play.money == ("40.00", "40.00", "20.00"), "the merchant seems to have kept its word"
+    paid(play, owed)
+    assert play.file is not None
+    (promise,) = open_reservations(play.file.ledger)
+    assert (promise.case_id, promise.executor, promise.amount) == (next(iter(play.file.cases)), "merchant", euros(40))
+    assert play.money == ("40.00", "40.00", "20.00"), "it was the platform that has paid"
+    play.fact("refunded", 40, external_id="bank")
+    assert play.money == ("0.00", "80.00", "20.00")
+    assert [entry.executor for entry in executions(play.file.ledger)] == ["platform", "merchant"]
+
+
+@pytest.mark.rule("NX-06")
+def test_a_promise_whose_case_has_ended_meanwhile_does_not_stand_again() -> None:
+    play = Play(paid=100)
+    promising = play.report("not_received")
+    play.act("merchant", "answer", refund="yes", message="Yes.", refund_amount=euros(40))
+    play.report("damaged", "order-issues")
+    play.act("merchant", "refund", refund_amount=euros(40))
+    assert play.file is not None
+    owed = open_reservations(play.file.ledger)[-1]
+    play.fact("refunded", 40, external_id="pay_1")
+    play.act("buyer", "withdraw", promising)
+    paid(play, owed)
+    assert play.money == ("0.00", "40.00", "60.00")
+
+
+@pytest.mark.rule("NX-06")
+def test_a_fact_of_the_platform_s_payment_proves_no_refund_of_the_merchant() -> None:
+    for early in (True, False):
+        play, owed = owing(confirmed=40)
+        assert play.money == ("40.00", "40.00", "20.00")
+        for comes_first in (early, not early):
+            if comes_first:
+                play.fact("refunded", 40, external_id="pay_1")
+            else:
+                paid(play, owed)
+        assert play.money == ("0.00", "80.00", "20.00")
+        play.fact("refunded", 40, external_id="bank")
+        assert play.money == ("0.00", "80.00", "20.00"), "this is its proof"
+
+
+TOLD = st.lists(st.tuples(st.sampled_from(["pay_1", "bank"]), st.sampled_from([10, 20, 40, 55])), max_size=4)
+
+
+@pytest.mark.rule("NX-06")
+@given(told=TOLD, promised=st.sampled_from([(), (40,), (20, 30), (10, 20, 30)]), confirmed=st.booleans(), data=st.data())
+def test_whether_fact_or_confirmation_was_heard_first_makes_no_difference(
+    told: list[tuple[str, int]], promised: tuple[int, ...], confirmed: bool, data: st.DataObject
+) -> None:
+    """Facts under the payment's reference and others, and the provider's word at any place among them."""
+    confirmed = confirmed and not promised
+    seen = []
+    for place in (0, data.draw(st.integers(0, len(told)))):
+        play, owed = owing(*promised, confirmed=40 if confirmed else 0)
+        for number, (reference, amount) in enumerate(told):
+            if number == place:
+                paid(play, owed)
+            external_id = reference if reference == "pay_1" else f"bank {number}"
+            play.fact("refunded", amount, f"fct_{number}", external_id=external_id)
+        paid(play, owed)
+        assert play.file is not None
+        flagged = any(entry.flags for entry in executions(play.file.ledger))
+        seen.append((play.money, flagged))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.rule("NX-06")
@@ -298,8 +407,8 @@ def test_of_an_order_that_it_has_never_seen_the_platform_pays_nothing(
     for origin, executor in (("registered", "platform"), ("reported", "merchant")):
         play = Play(paid=9999, origin=origin)  # type: ignore[arg-type]
         play.report(reason, programme)
-        for who, what, given in steps:
-            play.act(who, what, **given)
+        for who, what, said in steps:
+            play.act(who, what, **said)
         offered = play.allowed(role)[action].fields["properties"].get("refund_amount", {})
         assert offered.get("x-executor") == (executor if offered else None)
         command = TakeAction(case_id=play.case.case_id, action=action, fields=fields, actor=actor(role))

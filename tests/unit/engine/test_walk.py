@@ -18,6 +18,7 @@ from contracts.cases import (
     DeadlineExtended,
     DeadlineReached,
     ExtendDeadline,
+    LedgerEntry,
     NoticeRecorded,
     ReminderReached,
     RuleRef,
@@ -25,7 +26,7 @@ from contracts.cases import (
 )
 from contracts.ids import child_id
 from contracts.outages import Outage, OutagesRecorded
-from engine.casefile import CLOSED, Case, CaseFile, available_to, balance, open_reservations
+from engine.casefile import CLOSED, Case, CaseFile, available_to, balance, executions, open_reservations
 from engine.decide import Command, Refusal, at_time, decide, evolve
 from engine.programmes import Programme, Programmes
 from engine.protection import standing_with
@@ -80,6 +81,11 @@ def amount_within(field: dict[str, Any], draw: Any) -> dict[str, str]:
     least, most = Decimal(field["x-minimum"]["amount"]), Decimal(field["x-maximum"]["amount"])
     amount = draw(st.sampled_from([least, most]) | st.integers(int(least / CENT), int(most / CENT)).map(lambda n: n * CENT))
     return {"amount": f"{amount:.2f}", "currency": "EUR"}
+
+
+def reference_of(payment: LedgerEntry) -> str:
+    """The provider's name of a payment."""
+    return f"pay {payment.decision_id}"
 
 
 class Walk(RuleBasedStateMachine):
@@ -262,6 +268,24 @@ class Walk(RuleBasedStateMachine):
             assert self.play.fact(kind, amount, fact_id) == []
             assert self.play.file == file
 
+    @precondition(lambda self: self.payments())
+    @rule(data=st.data(), cents=st.none() | st.integers(1, 6000))
+    def fact_tells_of_the_provider_s_payment(self, data: st.DataObject, cents: int | None) -> None:
+        """Before its confirmation or after it, mostly of just its amount."""
+        entry = data.draw(st.sampled_from(self.payments()))
+        before = self.before()
+        amount = str(entry.amount.amount) if cents is None else f"{cents * CENT:.2f}"
+        self.check(before, self.play.fact("refunded", amount, external_id=reference_of(entry)))
+
+    @precondition(lambda self: self.payments())
+    @rule(data=st.data())
+    def refund_is_paid_by_hand(self, data: st.DataObject) -> None:
+        """Whatever the provider is doing about it."""
+        entry = data.draw(st.sampled_from(self.payments()))
+        before = self.before()
+        self.check(before, self.play.fact("refunded", str(entry.amount.amount), role="platform", external_id=entry.decision_id))
+        assert entry not in self.due()
+
     @precondition(lambda self: self.play.file)
     @rule(data=st.data(), state=st.sampled_from(["sent", "failed", "delayed"]))
     def notice_is_told(self, data: st.DataObject, state: Any) -> None:
@@ -344,15 +368,21 @@ class Walk(RuleBasedStateMachine):
         assert flagged or sums.reserved.amount + sums.executed.amount + asked <= sums.paid.amount
         assert isinstance(self.send(named), Refusal)
 
-    @precondition(lambda self: self.play.file and self.due())
+    @precondition(lambda self: self.payments())
     @rule(data=st.data())
     def refund_is_paid(self, data: st.DataObject) -> None:
+        """Also one that was let go, or paid by hand, while the provider was at it: that is told of and flagged."""
         assert self.play.file is not None
-        entry = data.draw(st.sampled_from(self.due()))
+        entry = data.draw(st.sampled_from(self.payments()))
+        stood = entry in self.due()
         command = ConfirmExecution(
-            case_id=entry.case_id or "", decision_id=entry.decision_id or "", reference="payment", at=self.play.now
+            case_id=entry.case_id or "", decision_id=entry.decision_id or "", reference=reference_of(entry), at=self.play.now
         )
-        assert isinstance(self.send(command), list)
+        told = self.send(command)
+        if not any(each.decision_id == entry.decision_id for each in self.paid):
+            assert isinstance(told, list)
+            (paid,) = [each for each in told[-1].change.ledger if each.reference]  # type: ignore[attr-defined]
+            assert (paid.amount, bool(paid.settles), bool(paid.flags)) == (entry.amount, stood, not stood)
         self.paid.append(command)
 
     @precondition(lambda self: self.paid)
@@ -383,6 +413,11 @@ class Walk(RuleBasedStateMachine):
 
     def policy(self, case: Case) -> Programme:
         return SHIPPED.get(case.policy.programme, case.policy.version)
+
+    def payments(self) -> list[LedgerEntry]:
+        """What the platform was to pay at any time."""
+        ledger = self.play.file.ledger if self.play.file else ()
+        return [entry for entry in ledger if (entry.kind, entry.executor) == ("reserved", "platform")]
 
     def due(self) -> list[Any]:
         """What the platform is to pay."""
@@ -466,7 +501,7 @@ class Walk(RuleBasedStateMachine):
             return
         ledger = self.play.file.ledger
         sums = balance(self.play.order.amount, ledger)
-        flagged = any("over_refund" in entry.flags for entry in ledger)
+        flagged = any("over_refund" in entry.flags for entry in executions(ledger))
         assert flagged or sums.reserved.amount + sums.executed.amount <= sums.paid.amount
         settled = [entry.settles for entry in ledger if entry.settles]
         assert len(settled) == len(set(settled))
@@ -474,16 +509,27 @@ class Walk(RuleBasedStateMachine):
         executed = {entry.entry_id: entry for entry in ledger if entry.kind == "executed"}
         assert set(settled) <= set(reserved) | set(executed)
         assert all(entry.kind == "released" for entry in ledger if entry.settles in executed)
-        # A merchant may keep its word in parts.
+        # A merchant may keep its word in parts; what was paid by hand the provider may have paid as well.
         decisions = [
-            entry.decision_id
+            (entry.decision_id, entry.confirmed_by)
             for entry in ledger
             if entry.kind == "executed" and entry.decision_id and entry.executor != "merchant"
         ]
         assert len(decisions) == len(set(decisions))
+        for decision_id, _ in decisions:
+            twice = [entry for entry in executions(ledger) if entry.decision_id == decision_id]
+            assert len(twice) == 1 or any(entry.flags for entry in twice)
         assert len({entry.entry_id for entry in ledger}) == len(ledger)
         assert all(entry.amount > euros(0) for entry in ledger)
         assert all(entry.amount <= (reserved | executed)[entry.settles].amount for entry in ledger if entry.settles)
+
+    @invariant()
+    def a_payment_is_counted_once_whoever_told_of_it_first(self) -> None:
+        if getattr(self, "play", None) is None or self.play.file is None:
+            return
+        payments = {command.reference for command in self.paid}
+        told = {fact.fact_id for fact in self.play.file.facts if fact.external_id in payments}
+        assert not any(entry.fact_id in told for entry in executions(self.play.file.ledger))
 
     @invariant()
     def the_platform_pays_nothing_of_an_order_that_it_has_never_seen(self) -> None:
