@@ -196,6 +196,9 @@ class Deadline(Model):
 
 
 class DeadlineEnded(Model):
+    """A deadline that stands no more: its party acted (`met`) or was silent (`passed`), or the case went on without it
+    (`cancelled`)."""
+
     deadline_id: str
     generation: int
     how: Literal["met", "passed", "cancelled"]
@@ -335,7 +338,7 @@ class ReminderReached(Message, kind="reminder.reached"):
 
 
 class ConfirmExecution(Message, kind="refund.confirm"):
-    """From payments: the refund of a decision has flowed. Without effect where it was confirmed before."""
+    """From the cashier of cases: the refund of a decision has flowed. Without effect where it was confirmed before."""
 
     case_id: str
     decision_id: str
@@ -372,7 +375,7 @@ class Seal(Model):
 
 
 class CaseEvent(Message):
-    """What every event of a case says. `version` of the case after it; notices leave it as it was."""
+    """What every event of a case says. `case_version` is the version of the case after it; notices leave it as it was."""
 
     case_id: str
     order_id: str
@@ -384,6 +387,8 @@ class CaseEvent(Message):
 
 
 class CaseOpened(CaseEvent, kind="case.opened"):
+    """A report opened a case: with all that its reader needs of the order, its facts and the policy it is pinned to (NX-07)."""
+
     policy: PolicyRef
     report: Report
     order: Order

@@ -99,22 +99,32 @@ class DeskItem(Model):
 
 
 class Consultant(ConsultantContent, DeskItem):
+    """A consultant, under the id that rules and absences name."""
+
     consultant_id: str
 
 
 class AssignmentRule(RuleContent, DeskItem):
+    """An assignment rule as the desk keeps it."""
+
     rule_id: str
 
 
 class Absence(AbsenceContent, DeskItem):
+    """An absence as the desk keeps it; it begins and ends by its days alone."""
+
     absence_id: str
 
 
 class Label(LabelContent, DeskItem):
+    """A status label as the desk keeps it; a case that bears it keeps the words it had then (`StatusLabel`)."""
+
     label_id: str
 
 
 class Form(FormContent, DeskItem):
+    """A form as the desk keeps it; its link is signed from merchant and `form_id` and ends with it."""
+
     form_id: str
 
 

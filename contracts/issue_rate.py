@@ -86,6 +86,8 @@ class AskIssueRate(Message, kind="issue-rate.ask"):
 
 
 class AppealIssueRate(Message, kind="issue-rate.appeal"):
+    """A merchant appeals against the statement of reasons that stands (NX-10)."""
+
     merchant_id: str
     appeal_id: str
     message: Words
@@ -93,6 +95,8 @@ class AppealIssueRate(Message, kind="issue-rate.appeal"):
 
 
 class DecideAppeal(Message, kind="issue-rate.decide-appeal"):
+    """From the platform: an appeal is upheld, and the statement's cases no longer count, or rejected."""
+
     merchant_id: str
     appeal_id: str
     outcome: Literal["upheld", "rejected"]

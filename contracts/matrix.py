@@ -169,6 +169,8 @@ class BackTestPart(Message, kind="back-test.part"):
 
 
 class BackTestDone(Message, kind="back-test.done"):
+    """The result of a back-test; its decisions came before it, in so many `parts`."""
+
     back_test_id: str
     tried: RuleRef | None = None
     """Where it is a rule that exists: which version was tried."""

@@ -55,6 +55,7 @@ class Money(Model):
 
     @classmethod
     def zero(cls, currency: str) -> "Money":
+        """Nothing, in a currency. Raises ValidationError for an unknown one."""
         return cls(amount=Decimal(0), currency=currency)
 
     def _same(self, other: "Money") -> Decimal:

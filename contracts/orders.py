@@ -110,6 +110,8 @@ class Buyer(Model):
 
 
 class OrderLine(Model):
+    """One position of an order, as the shop numbers and prices it; `line_id` is what a report names it by."""
+
     line_id: Code | None = None
     sku: Code | None = None
     title: Annotated[str, Field(min_length=1, max_length=500)]
@@ -218,11 +220,15 @@ class Standing(Model):
 
 
 class Contact(Model):
+    """How a buyer wants to be reached about its report (RD-02), where that is not the order's own address."""
+
     email: Email
     phone: Code | None = None
 
 
 class ReportedLine(Model):
+    """How many of a line are reported."""
+
     line_id: Code
     quantity: Annotated[int, Field(ge=1, strict=True)]
 
@@ -296,6 +302,8 @@ class RegisterOrder(Message, kind="order.register"):
 
 
 class RecordFact(Message, kind="fact.record"):
+    """Put down what happened to an order. The same kind and `external_id` again is the same fact."""
+
     order_id: str
     content: FactContent
     if_match: int | None = None
@@ -305,6 +313,8 @@ class RecordFact(Message, kind="fact.record"):
 
 
 class SubmitReport(Message, kind="report.submit"):
+    """A report on an order: accepted, it opens a case or ends the protection; refused, the problem says why (BP-07)."""
+
     order_id: str
     merchant_id: str | None = None
     """Of the order, as the gateway knows it: what the report needs of its merchant is read with the batch."""
@@ -353,12 +363,16 @@ class MerchantChanged(Message, kind="merchant.changed"):
 
 
 class OrderRegistered(Message, kind="order.registered"):
+    """An order is known from now on, with what had happened to it by then and the protection that it got (BP-02)."""
+
     order: Order
     facts: tuple[Fact, ...] = ()
     standing: Standing
 
 
 class FactRecorded(Message, kind="fact.recorded"):
+    """Something happened to an order (CP-06), and how the order stands with it."""
+
     order_id: str
     fact: Fact
     standing: Standing
@@ -397,6 +411,8 @@ class OrderChanged(Message, kind="order.changed"):
 
 
 class CommandRefused(Message, kind="command.refused"):
+    """The command was not carried out; `problem` is what its sender is answered."""
+
     problem: Problem
 
 

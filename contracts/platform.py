@@ -17,7 +17,7 @@ class ClockTick(Message, kind="clock.tick"):
 
 
 class PartitionPosition(Model):
-    """`position`: the next offset this owner has not committed."""
+    """`position`: the next offset that this owner is not done with; what is done may be committed a moment later."""
 
     topic: str
     partition: int

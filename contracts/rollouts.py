@@ -41,6 +41,8 @@ class RolloutContent(Model):
 
 
 class KeptRollout(RolloutContent):
+    """A roll-out as intake keeps it: when it was made, and when its merchants are and were told."""
+
     rollout_id: str
     made_at: Moment
     announce_at: Moment
@@ -59,6 +61,8 @@ class OptInContent(Model):
 
 
 class MakeRollout(Message, kind="rollout.make"):
+    """From the platform: a version is rolled out. It does not change any more; another roll-out takes its place."""
+
     rollout_id: str
     content: RolloutContent
     actor: Actor
@@ -85,6 +89,8 @@ class AnnounceRollout(Message, kind="rollout.announce"):
 
 
 class RolloutMade(Message, kind="rollout.made"):
+    """A roll-out stands; escalation wakes intake when it is to be announced."""
+
     rollout: KeptRollout
 
 
