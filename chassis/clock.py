@@ -17,6 +17,10 @@ class Clock(Protocol):
         """UTC, in milliseconds."""
         ...
 
+    def when_done(self, due: datetime) -> datetime:
+        """When something was done that fell due at `due` and is done by now, told as soon as it is."""
+        ...
+
     async def moved(self, timeout_s: float) -> None:
         """Return when time has jumped, or after `timeout_s` seconds of real time."""
         ...
@@ -29,12 +33,18 @@ class RealClock:
         now = datetime.now(UTC)
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
+    def when_done(self, due: datetime) -> datetime:
+        return self.now()
+
     async def moved(self, timeout_s: float) -> None:
         await asyncio.sleep(timeout_s)
 
 
 class SandboxClock:
-    """Frozen between ticks. It has no time until the first tick was read: services start after it."""
+    """Frozen between ticks. It has no time until the first tick was read: services start after it.
+
+    A move passes through every moment up to its end, and time stands until all that falls due on the way is done: so that was
+    done when it fell due, however far the move went and however long its doing took."""
 
     def __init__(self) -> None:
         self._tick: ClockTick | None = None
@@ -49,6 +59,9 @@ class SandboxClock:
         if self._tick is None:
             raise RuntimeError("the sandbox's clock was read before its first tick")
         return self._tick.now
+
+    def when_done(self, due: datetime) -> datetime:
+        return due
 
     def tick(self, tick: ClockTick) -> None:
         """Take over a tick; an older generation is ignored, the clock never goes back."""

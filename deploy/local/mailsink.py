@@ -3,11 +3,13 @@
 `python -m deploy.local.mailsink --smtp-port P --http-port Q --data DIR`, both ports on loopback. With `--own-domain D --inbound
 HOST:PORT …` it hands mails for D on to the product, as the server of a domain does. What was answered with 250
 is in the database. A mail sent again (same Message-ID, same recipient) is the same mail, as in a real mailbox; how often that
-happened is counted. Bodies are kept compressed and read only when asked for, so memory stays small."""
+happened is counted. Bodies are kept compressed and read only when asked for, so memory stays small.
+
+Times are those of the product, whose clock may be the test clock: a mail of anybody else counts as sent when the latest before
+it was. Of what one move of that clock sends, mails arrive in any order."""
 
 import argparse
 import asyncio
-import contextlib
 import email.policy
 import json
 import re
@@ -15,11 +17,10 @@ import signal
 import sqlite3
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.parser import BytesParser
-from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -55,8 +56,9 @@ CREATE TABLE IF NOT EXISTS mails (
     content BLOB NOT NULL,
     UNIQUE (recipient, message_id)
 );
-CREATE INDEX IF NOT EXISTS mails_by_kind ON mails (kind, mail_id);
-CREATE INDEX IF NOT EXISTS mails_by_recipient ON mails (recipient, mail_id);
+CREATE INDEX IF NOT EXISTS mails_in_order ON mails (sent_at, mail_id);
+CREATE INDEX IF NOT EXISTS mails_of_kind ON mails (kind, sent_at, mail_id);
+CREATE INDEX IF NOT EXISTS mails_to_recipient ON mails (recipient, sent_at, mail_id);
 CREATE INDEX IF NOT EXISTS mails_repeated ON mails (duplicates) WHERE duplicates > 0;
 CREATE TABLE IF NOT EXISTS bounces (recipient TEXT PRIMARY KEY COLLATE NOCASE);
 CREATE TABLE IF NOT EXISTS refusals (refused_at TEXT NOT NULL, recipient TEXT NOT NULL);
@@ -64,11 +66,11 @@ CREATE TABLE IF NOT EXISTS refusals (refused_at TEXT NOT NULL, recipient TEXT NO
 
 _INSERT = """
 INSERT INTO mails (recipient, message_id, kind, order_id, case_id, sent_at, arrived_at, content)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?1, ?2, ?3, ?4, ?5, coalesce(?6, (SELECT max(sent_at) FROM mails), ?7), ?7, ?8)
 ON CONFLICT (recipient, message_id) DO UPDATE SET duplicates = duplicates + 1
 """
 
-Row = tuple[str, str, str, str | None, str | None, str, str, bytes]
+Row = tuple[str, str, str, str | None, str | None, str | None, str, bytes]
 
 
 class _Links(HTMLParser):
@@ -91,7 +93,7 @@ def links_of(html: str) -> list[dict[str, str]]:
 
 
 _HEADERS = re.compile(
-    rb"^(message-id|date|x-recourse-(?:kind|order|case|sent-at)):[ \t]*(?:\r?\n[ \t]+)?([^\r\n]*)", re.IGNORECASE | re.MULTILINE
+    rb"^(message-id|x-recourse-(?:kind|order|case|sent-at)):[ \t]*(?:\r?\n[ \t]+)?([^\r\n]*)", re.IGNORECASE | re.MULTILINE
 )
 
 
@@ -99,15 +101,6 @@ def _headers(content: bytes) -> dict[str, str]:
     """The headers that a mail is found by, with small names. Parsing all of a mail can wait until somebody reads it."""
     head = content.partition(b"\r\n\r\n")[0]
     return {name.decode().lower(): value.decode(errors="replace").strip() for name, value in _HEADERS.findall(head)}
-
-
-def _sent_at(head: Mapping[str, str], arrived_at: str) -> str:
-    """When the sender's clock says it was sent: in milliseconds from our own header, else from Date."""
-    if "x-recourse-sent-at" in head:
-        return head["x-recourse-sent-at"]
-    with contextlib.suppress(TypeError, ValueError):
-        return text_of(parsedate_to_datetime(head.get("date", "")))
-    return arrived_at
 
 
 def _id_text(mail_id: int) -> str:
@@ -157,14 +150,15 @@ class Mailbox(Book):
         after: int = 0,
         limit: int = _PAGE,
     ) -> dict[str, Any]:
-        """`{items, next?}`, oldest first; `next` is the mail_id to go on after."""
+        """`{items, next?}`, in the order in which they were sent; `next` is the mail_id to go on after."""
         given = {"recipient": to, "kind": kind, "order_id": order_id, "case_id": case_id}
         filters = [(column, value) for column, value in given.items() if value]
-        where = " AND ".join([f"{column} = ?" for column, _ in filters] + ["mail_id > ?"])
+        beyond = "(sent_at, mail_id) > (coalesce((SELECT sent_at FROM mails WHERE mail_id = ?), ''), ?)"
+        where = " AND ".join([f"{column} = ?" for column, _ in filters] + [beyond])
         columns = "mail_id, recipient, kind, order_id, case_id, sent_at, duplicates, content"
-        query = f"SELECT {columns} FROM mails WHERE {where} ORDER BY mail_id LIMIT ?"  # noqa: S608 - our own column names
+        query = f"SELECT {columns} FROM mails WHERE {where} ORDER BY sent_at, mail_id LIMIT ?"  # noqa: S608 - our own column names
         with self._reading() as connection:
-            found = connection.execute(query, (*(value for _, value in filters), after, limit + 1)).fetchall()
+            found = connection.execute(query, (*(value for _, value in filters), after, after, limit + 1)).fetchall()
         items = [_item(row) for row in found[:limit]]
         return {"items": items, **({"next": items[-1]["mail_id"]} if len(found) > limit else {})}
 
@@ -252,10 +246,9 @@ class Mailsink:
             head.get("x-recourse-order"),
             head.get("x-recourse-case"),
         )
-        sent_at = _sent_at(head, arrived_at)
         packed = zlib.compress(content, 1)
         rows: list[Row] = [
-            (recipient, message_id, kind, order_id, case_id, sent_at, arrived_at, packed)
+            (recipient, message_id, kind, order_id, case_id, head.get("x-recourse-sent-at"), arrived_at, packed)
             for recipient in dict.fromkeys(envelope.rcpt_tos)
         ]
         own = [each for each in envelope.rcpt_tos if each.rpartition("@")[2].lower() == self._own_domain]

@@ -142,20 +142,20 @@ class Cashier:
 
     async def _settle(self, outcomes: Sequence[tuple[Mapping[str, Any], Reply | None]]) -> None:
         """Tell the cases of what was paid, mark it, and put off the rest."""
-        now = self.clock.now()
         records: list[tuple[str, Record]] = []
         paid: dict[str, tuple[str, datetime]] = {}
         for payment, reply in outcomes:
             if isinstance(reply, Accepted):
                 # Another clock may run apart from ours: nothing flows before it was decided, nor after it is told.
-                at = min(max(reply.at or now, parse_moment(payment["created_at"])), now)
+                told_at = self.clock.when_done(parse_moment(payment.get("retry_at") or payment["created_at"]))
+                at = min(max(reply.at or told_at, parse_moment(payment["created_at"])), told_at)
                 paid[payment["_id"]] = (reply.reference, at)
-                records.append((CASES_COMMANDS.name, _confirmation(payment, reply.reference, at, now)))
+                records.append((CASES_COMMANDS.name, _confirmation(payment, reply.reference, at, told_at)))
             elif isinstance(reply, Refused) and payment["ends_as"]:
                 await retrying(lambda ended=payment: self.store.end(ended["_id"], ended["ends_as"]), _waiting)
                 self._errands.done(payment["_id"])
             elif reply is not None:
-                await self._postpone(payment, reply, now)
+                await self._postpone(payment, reply)
         if records:
             await self.publisher.publish(records)
             await retrying(lambda: self.store.settle(paid), _waiting)
@@ -163,14 +163,14 @@ class Cashier:
             self._errands.done(payment_id)
         self.counters.executed += len(paid)
 
-    async def _postpone(self, payment: Mapping[str, Any], reply: Refused | Unknown, now: datetime) -> None:
+    async def _postpone(self, payment: Mapping[str, Any], reply: Refused | Unknown) -> None:
         if isinstance(reply, Refused):
             self.counters.refused += 1
             log.warning("%s was refused by the payment provider; it will be asked again", payment["_id"])
         else:
             self.counters.unknown += 1
         wanted = reply.after if isinstance(reply, Unknown) else None
-        retry_at = now + (wanted or RETRY_AFTER[min(payment["tries"], len(RETRY_AFTER) - 1)])
+        retry_at = self.clock.now() + (wanted or RETRY_AFTER[min(payment["tries"], len(RETRY_AFTER) - 1)])
         await retrying(lambda: self.store.postpone(payment["_id"], retry_at, reply.detail), _waiting)
         self._errands.put_off(payment["_id"], payment["partition"], retry_at)
 
@@ -195,10 +195,10 @@ async def _looked_up(provider: PaymentProvider, order: PaymentOrder) -> Reply:
     return await provider.lookup(order.decision_id) or Refused("never paid")
 
 
-def _confirmation(payment: Mapping[str, Any], reference: str, at: datetime, now: datetime) -> Record:
+def _confirmation(payment: Mapping[str, Any], reference: str, at: datetime, told_at: datetime) -> Record:
     order_id = payment["order"]["order_id"]
     message = ConfirmExecution(case_id=payment["case_id"], decision_id=payment["_id"], reference=reference, at=at)
-    return encode(Envelope(derived("refund", payment["_id"]), "cases", order_id, now, message))
+    return encode(Envelope(derived("refund", payment["_id"]), "cases", order_id, told_at, message))
 
 
 def _waiting(error: BaseException) -> None:

@@ -64,7 +64,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What the headers of a mail are made from. `sent_at` is the stack's clock. Whoever answers to `reply_to`, or to
+    """What the headers of a mail are made from. `sent_at` is by the stack's clock. Whoever answers to `reply_to`, or to
     `message_id`, has read this mail; `thread` is what all mails of a case refer to."""
 
     notice_id: str

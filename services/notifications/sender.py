@@ -21,6 +21,7 @@ from chassis.errands import Errands
 from chassis.failures import back_off, retrying
 from chassis.kafka import KafkaPublisher
 from chassis.service import beside
+from contracts.base import parse_moment
 from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import derived
@@ -108,6 +109,11 @@ class SmtpServer:
         )
 
 
+def _sent_at(notice: Mapping[str, Any], clock: Clock) -> datetime:
+    """When a mail that is handed over now is sent: it was due when its cause happened, or when it is tried again."""
+    return clock.when_done(parse_moment(notice.get("retry_at") or notice["created_at"]))
+
+
 class Mailer:
     """Writes the mail of a notice. `clock` dates it."""
 
@@ -149,7 +155,7 @@ class Mailer:
                 to=notice["to"],
                 order_id=letter.order.order_id,
                 case_id=case_id,
-                sent_at=self._clock.now(),
+                sent_at=_sent_at(notice, self._clock),
             ),
             self.sender,
         )
@@ -167,7 +173,7 @@ class Mailer:
             to=notice["to"],
             order_id=None,
             case_id=None,
-            sent_at=self._clock.now(),
+            sent_at=_sent_at(notice, self._clock),
         )
         words = circular_words(notice["kind"], circular["about"], merchant, speak, self.sender.name)
         return render(words, None, headers, self.sender)
@@ -306,7 +312,7 @@ class Postman:
                 circular = notice["circular"]
                 notice["circular"] = {**circular, "about": handed_over(merchant, desk, circular["about"], files)}
             else:
-                staff[notice["_id"]] = attention_addresses(merchant, desk, self.clock.now())
+                staff[notice["_id"]] = attention_addresses(merchant, desk, _sent_at(notice, self.clock))
         return staff
 
     async def _tell_again(self, search: Mapping[str, Any], merchant: Merchant) -> None:
@@ -322,7 +328,7 @@ class Postman:
             written = await retrying(lambda order_id=missed.order_id: self.store.of_order(order_id), _waiting)
             notice = next((written[each] for each in missed.notice_ids if each in written), None)
             if notice is not None:
-                staff = attention_addresses(merchant, desks[merchant.merchant_id], self.clock.now())
+                staff = attention_addresses(merchant, desks[merchant.merchant_id], _sent_at(search, self.clock))
                 to = staff if notice["audience"] == "attention" else _addresses(notice, merchant)
                 again += told_again(search, missed, notice, written.values(), to)
         await retrying(lambda: self.store.address([search], again), _waiting)
@@ -395,16 +401,16 @@ class Postman:
             await self._settle(outcomes)
 
     async def _settle(self, outcomes: Sequence[tuple[_Ready, _Reply]]) -> None:
-        now = self.clock.now()
         proofs: dict[str, dict[str, Any]] = {}
         records: list[tuple[str, Record]] = []
         for ready, reply in outcomes:
             notice = ready.notice
             if 400 <= reply.code < 500 and notice["tries"] < len(RETRY_AFTER):
-                await self._postpone(notice, reply, now)
+                await self._postpone(notice, reply)
                 continue
             words = f"{reply.code} {reply.text}"
-            proof = _proof(notice, "sent" if reply.code < 400 else "failed", reply.server, words, now)
+            state = "sent" if reply.code < 400 else "failed"
+            proof = _proof(notice, state, reply.server, words, _sent_at(notice, self.clock))
             proofs[notice["_id"]] = proof.model_dump(mode="json", exclude_none=True)
             if notice["case_id"] is not None:
                 records.append((NOTIFICATIONS_EVENTS.name, _event(notice, proof)))
@@ -441,9 +447,9 @@ class Postman:
         await self.publisher.publish(records)
         await self.store.told_late([notice["_id"] for notice in notices])
 
-    async def _postpone(self, notice: Mapping[str, Any], reply: _Reply, now: datetime) -> None:
+    async def _postpone(self, notice: Mapping[str, Any], reply: _Reply) -> None:
         wait = RETRY_AFTER[notice["tries"]]
-        retry_at = now + wait
+        retry_at = self.clock.now() + wait
         words = f"{reply.code} {reply.text}"
         if wait >= _LATE and notice["case_id"] is not None and "deadline" in notice["letter"] and "late" not in notice:
             await retrying(lambda: self._tell_delays([notice], words), _waiting)

@@ -165,7 +165,7 @@ async def test_the_mails_of_a_case_arrive_once_with_working_links_and_proof(post
         assert capability.order_id == ORDER_ID == mail["order_id"]
         merchants = mail["to"].endswith("shop.example")
         assert (capability.role, capability.case_id) == (("merchant", CASE_ID) if merchants else ("buyer", None))
-        assert mail["sent_at"] == "2019-08-09T12:00:00.000Z"
+        assert mail["sent_at"] == f"2019-08-{10 if mail['kind'] in ('answer', 'message') else 9:02d}T12:00:00.000Z"
     assert sorted(notice["state"] for notice in notices) == ["addressed"] + ["sent"] * 7
     opened = next(one.message for one in told if one.message.notice.to == "new@shop.example")  # type: ignore[attr-defined]
     assert isinstance(opened, NoticeSent)

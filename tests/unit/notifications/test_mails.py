@@ -17,7 +17,7 @@ from babel.messages.pofile import read_po
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chassis.clock import RealClock
+from chassis.clock import Clock, RealClock
 from contracts.base import Message
 from contracts.capability import read
 from contracts.cases import DeadlineReached, ExtendDeadline, ReminderReached
@@ -38,27 +38,32 @@ from tests.unit.notifications.story import CASE_ID, ORDER_ID, REPORTED, STANDING
 
 SECRET = "s" * 32
 NOW = datetime(2019, 8, 9, 12, 0, 0, 123000, tzinfo=UTC)
+AT = "2019-08-09T12:00:00.000Z"
 
 
-class Clock(RealClock):
+class At(RealClock):
     def now(self) -> datetime:
         return NOW
 
 
-MAILER = Mailer(
-    sender=Sender.of("Recourse <no-reply@recourse.example>"),
-    base_url="https://recourse.example/",
-    secret=SECRET,
-    clock=Clock(),
-    programmes=Programmes.shipped(),
-)
+def mailer(clock: Clock) -> Mailer:
+    return Mailer(
+        sender=Sender.of("Recourse <no-reply@recourse.example>"),
+        base_url="https://recourse.example/",
+        secret=SECRET,
+        clock=clock,
+        programmes=Programmes.shipped(),
+    )
+
+
+MAILER = mailer(At())
 
 
 def mail_of(
     event: Message, file: CaseFile | None = None, party: str = "buyer", shop: Merchant | None = None, to: str | None = None
 ) -> EmailMessage:
     request = next(each for each in notices_for(event, file) if each.party == party)
-    notice = notice_of(request, "cause", 3, "2019-08-09T12:00:00.000Z")
+    notice = notice_of(request, "cause", 3, AT)
     notice["to"] = to or notice["to"] or "all@shop.example"
     return parsed(MAILER.write(notice, shop or merchant()))
 
@@ -380,7 +385,7 @@ def test_every_mail_has_subject_request_button_order_and_contact_in_both_languag
                     update={"order": request.letter.order.model_copy(update={"buyer_locale": locale})}
                 )
                 kinds.add(request.kind)
-                notice = {**notice_of(request, "c", 1, ""), "letter": letter.model_dump(mode="json"), "to": "x@y.example"}
+                notice = {**notice_of(request, "c", 1, AT), "letter": letter.model_dump(mode="json"), "to": "x@y.example"}
                 mail = parsed(MAILER.write(notice, merchant(locale=locale)))
                 assert mail["Content-Language"] == locale
                 both(mail, "A-1", "service@shop.example")

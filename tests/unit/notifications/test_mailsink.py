@@ -17,10 +17,10 @@ from deploy.local.mailsink import Mailbox, Mailsink, links_of, serve_http
 from deploy.local.ports import free_port
 
 
-def content(number: int, kind: str = "check_in", subject: str = "Grüße") -> bytes:
+def content(number: int, kind: str = "check_in", subject: str = "Grüße", sent_at: str = "2019-07-20T12:00:00.500Z") -> bytes:
     return (
         f"Message-ID: <{number}@x.example>\r\nSubject: {subject}\r\nDate: Sat, 20 Jul 2019 12:00:00 +0000\r\n"
-        f"X-Recourse-Kind: {kind}\r\nX-Recourse-Order: ord_{number}\r\nX-Recourse-Sent-At: 2019-07-20T12:00:00.500Z\r\n"
+        f"X-Recourse-Kind: {kind}\r\nX-Recourse-Order: ord_{number}\r\nX-Recourse-Sent-At: {sent_at}\r\n"
         "MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
         f'<p>hello</p>\r\n<a href="https://x.example/l/t{number}" rel="act">ü</a>\r\n.\r\n'
     ).encode()
@@ -89,6 +89,29 @@ async def test_what_arrives_is_kept_once_and_shown(mailbox: Mailbox, tmp_path: P
         server.close()
         web.shutdown()
         web.server_close()
+
+
+@pytest.mark.rule("NX-05")
+async def test_mails_are_listed_as_they_were_sent_whenever_they_arrived(mailbox: Mailbox) -> None:
+    """What one move of the test clock sends comes in any order; what somebody else sends bears another clock's time."""
+    port = free_port()
+    server = await Mailsink(mailbox).serve(port)
+    try:
+        for number, day in ((1, 22), (2, 2), (3, 4)):
+            await send(port, ("b@buyer.example", content(number, sent_at=f"2020-05-{day:02d}T12:00:00.000Z")))
+        letter = b"Message-ID: <x@y.example>\r\nDate: Sat, 20 Jul 2030 12:00:00 +0000\r\n\r\nHello\r\n"
+        await send(port, ("b@buyer.example", letter))
+        await send(port, ("b@buyer.example", content(5, sent_at="2020-05-22T12:00:00.000Z")))
+        expected = [("mail_000000000002", 2), ("mail_000000000003", 4), *((f"mail_{n:012d}", 22) for n in (1, 4, 5))]
+        for more in ({}, {"to": "b@buyer.example"}):
+            seen: list[dict[str, Any]] = []
+            page: dict[str, Any] = {"next": "0"}
+            while "next" in page:
+                page = mailbox.mails(after=int(page["next"].removeprefix("mail_")), limit=2, **more)
+                seen += page["items"]
+            assert [(mail["mail_id"], int(mail["sent_at"][8:10])) for mail in seen] == expected
+    finally:
+        server.close()
 
 
 async def test_an_address_that_bounces_is_refused_from_then_on(mailbox: Mailbox, tmp_path: Path) -> None:

@@ -1,17 +1,23 @@
 """Handing mails over: what a server's replies mean, and what a broken connection does not."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from chassis.clock import RealClock
+from chassis.clock import RealClock, SandboxClock
+from contracts.platform import ClockTick
 from deploy.local.ports import free_port
 from services.notifications import sender
+from services.notifications.handlers import notice_of
+from services.notifications.letters import notices_for
 from services.notifications.sender import Postman, SmtpServer
-from tests.unit.notifications.test_mails import MAILER
+from tests.unit.notifications.story import check_in, merchant
+from tests.unit.notifications.test_mails import AT, MAILER, mailer
 
 
 @pytest.mark.parametrize(
@@ -183,6 +189,27 @@ async def test_the_work_ends_although_a_library_loses_a_cancellation(monkeypatch
     assert lost == 4
 
 
+@pytest.mark.rule("NX-05", "BP-05")
+@pytest.mark.parametrize(("notice", "sent_at"), [({}, "2019-08-02T12:00:00.000Z"), ({"retry_at": AT}, AT)])
+async def test_on_the_test_clock_a_mail_was_sent_when_it_fell_due(notice: dict[str, Any], sent_at: str) -> None:
+    """A move of thirty days sends what is due on the second with the second's date, and what was put off when it is tried."""
+    clock = SandboxClock()
+    clock.tick(ClockTick(generation=1, now=datetime(2019, 8, 31, 12, tzinfo=UTC), round=0))
+    settled: dict[str, Any] = {}
+
+    class Settling:
+        async def settle(self, proofs: dict[str, Any]) -> None:
+            settled.update(proofs)
+
+    sending = dataclasses.replace(postman(1), clock=clock, store=Settling())  # type: ignore[arg-type]
+    (request,) = notices_for(check_in(), None)
+    notice = notice_of(request, "cause", 3, "2019-08-02T12:00:00.000Z") | notice
+    await sending._settle([(sender._Ready(notice, merchant()), sender._Reply(250, "kept", "mx.b.example"))])
+    assert settled[notice["_id"]]["at"] == sent_at
+    mail = mailer(clock).write(notice, merchant())
+    assert f"X-Recourse-Sent-At: {sent_at}\r\n".encode() in mail
+
+
 async def test_the_words_of_a_refusal_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     settled: dict[str, Any] = {}
 
@@ -192,7 +219,15 @@ async def test_the_words_of_a_refusal_stay_out_of_the_log(caplog: pytest.LogCapt
 
     sending = postman(1)
     sending.store = Settling()  # type: ignore[assignment]
-    notice = {"_id": "ntc_1", "kind": "check_in", "party": "buyer", "to": "b@b.example", "case_id": None, "letter": {}}
+    notice = {
+        "_id": "ntc_1",
+        "kind": "check_in",
+        "party": "buyer",
+        "to": "b@b.example",
+        "case_id": None,
+        "letter": {},
+        "created_at": AT,
+    }
     reply = sender._Reply(550, "<b@b.example> is unknown", "mx.b.example")
     await sending._settle([(sender._Ready(notice, None), reply)])  # type: ignore[arg-type]
     assert settled["ntc_1"]["server_reply"] == "550 <b@b.example> is unknown"

@@ -169,6 +169,22 @@ async def test_a_refund_is_paid_and_confirmed_with_the_provider_s_reference(worl
     assert world.shelf.kept[one["_id"]]["state"] == "executed"
 
 
+@pytest.mark.rule("NX-05", "NX-06")
+async def test_on_the_test_clock_a_refund_flowed_when_it_fell_due(world: World) -> None:
+    """However far the move went that it fell due in; one that is tried again flowed then."""
+    world.advance(timedelta(days=30))
+    cashier, one, two = world.process(), payment(), payment("2")
+    two["retry_at"] = format_moment(NOON + timedelta(minutes=1))
+    await cashier.own(frozenset({3}))
+    with working(cashier):
+        cashier.offer(world.put(one, two))
+        await idle(cashier)
+    assert {message.decision_id: message.at for _, message in world.broker.told} == {
+        one["_id"]: NOON,
+        two["_id"]: NOON + timedelta(minutes=1),
+    }
+
+
 @pytest.mark.rule("NX-06")
 async def test_a_time_out_is_looked_up_before_anything_else(world: World) -> None:
     world.provider.mode = "timeout"
