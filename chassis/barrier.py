@@ -153,6 +153,7 @@ class Barrier:
             self._answered.set()
 
     async def stop(self) -> None:
+        """Let go of the connection that the topics' ends are asked by."""
         if self._consumer is not None:
             await self._consumer.stop()
 

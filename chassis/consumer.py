@@ -105,6 +105,7 @@ class LoopConsumer(ConsumerRebalanceListener):
 
     @property
     def busy(self) -> bool:
+        """Whether a batch is in hand or partitions are being taken over."""
         return bool(self._in_hand) or (self._owning is not None and not self._owning.done())
 
     @property
@@ -115,6 +116,7 @@ class LoopConsumer(ConsumerRebalanceListener):
         return consumer
 
     async def start(self) -> None:
+        """Join the group; batches come from now on. Raises KafkaError."""
         await self._broker.start()
 
     async def stop(self) -> None:

@@ -40,6 +40,7 @@ class Errands:
         return len(self._known)
 
     def owns(self, partition: int) -> bool:
+        """Whether what a partition has to do is to be done here."""
         return partition in self._partitions
 
     def own(self, partitions: frozenset[int]) -> None:

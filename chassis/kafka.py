@@ -101,6 +101,7 @@ class KafkaPublisher:
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
+        """Connect. Raises KafkaError where no broker answers."""
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.kafka_bootstrap,
             client_id=self._settings.instance or "recourse",
@@ -115,6 +116,7 @@ class KafkaPublisher:
         await self._producer.start()
 
     async def stop(self) -> None:
+        """Send what was handed over and disconnect."""
         if self._producer is not None:
             await self._producer.stop()
 

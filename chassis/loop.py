@@ -89,24 +89,45 @@ class Ownership(Struct, frozen=True):
 class Store(Protocol):
     """The documents and appends of a service; see `chassis.store.MongoStore`."""
 
-    async def load(self, wanted: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]: ...
-    async def write(self, writes: Sequence[Write]) -> set[int]: ...
-    async def append(self, appends: Sequence[Append]) -> None: ...
+    async def load(self, wanted: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+        """The documents of these ids (by collection), by (collection, id)."""
+        ...
+
+    async def write(self, writes: Sequence[Write]) -> set[int]:
+        """Write each whose guard holds; the indexes of the others."""
+        ...
+
+    async def append(self, appends: Sequence[Append]) -> None:
+        """Insert what is not there yet."""
+        ...
 
 
 class ParkedKeys(Protocol):
     """Keys that wait for an operator, durably; see `chassis.parking.MongoParking`."""
 
-    def holds(self, key: str) -> bool: ...
-    async def queue(self, key: str) -> list[str]: ...
-    async def park(self, records: Sequence[tuple[str, str, RawRecord, str]]) -> None: ...
-    async def resume(self, key: str, parked_id: str) -> None: ...
+    def holds(self, key: str) -> bool:
+        """Whether a key is parked."""
+        ...
+
+    async def queue(self, key: str) -> list[str]:
+        """The ids of its parked records, in the order they came."""
+        ...
+
+    async def park(self, records: Sequence[tuple[str, str, RawRecord, str]]) -> None:
+        """Put (id, key, record, reason) behind what is parked; again changes nothing."""
+        ...
+
+    async def resume(self, key: str, parked_id: str) -> None:
+        """Take a record off; with its last one a key is free."""
+        ...
 
 
 class Publisher(Protocol):
     """Publishes records in order per key and returns when all are confirmed; see `chassis.kafka.KafkaPublisher`."""
 
-    async def publish(self, records: Sequence[tuple[str, Record]]) -> None: ...
+    async def publish(self, records: Sequence[tuple[str, Record]]) -> None:
+        """Publish (topic, record) each."""
+        ...
 
 
 @dataclass(slots=True)
@@ -355,6 +376,7 @@ class ProcessingLoop(Generic[S]):
         await retrying(lambda: self._parked.park(to_park), self._waiting)
 
     async def _plan(self, todo: Mapping[str, list[Inbound]], ownership: Ownership) -> dict[str, _Plan]:
+        """Read the documents of these keys and decide their records. Changes nothing outside."""
         wanted: dict[str, list[str]] = {}
         for key in todo:
             if (collection := self.handler.collection_of(key)) is not None:
@@ -381,6 +403,8 @@ class ProcessingLoop(Generic[S]):
         context: Any,
         ownership: Ownership,
     ) -> _Plan:
+        """Decide the records of one key, one after the other: skip those that were applied before, stop at the first that
+        fails or that the document has no room for, and make one write of all that changed."""
         plan = _Plan()
         marks: dict[str, list[Any]] = {} if document is None else dict(document["marks"])
         seen: dict[str, int] = {} if document is None else dict(document["seen"])

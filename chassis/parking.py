@@ -23,12 +23,15 @@ class MongoParking:
 
     @property
     def count(self) -> int:
+        """Keys that wait for an operator."""
         return len(self._keys)
 
     async def refresh(self) -> None:
+        """Read the parked keys anew: another process may have parked or freed some."""
         self._keys = set(await self._collection.distinct("key"))
 
     def holds(self, key: str) -> bool:
+        """Whether a key is parked, as far as this process knows."""
         return key in self._keys
 
     async def queue(self, key: str) -> list[str]:

@@ -21,6 +21,7 @@ class Settings:
     kafka_bootstrap: str
     """`host:port[,host:port]` of the broker."""
     mongo_uri: str
+    """The address of the store, as MongoDB's drivers take it."""
     namespace: str = ""
     """Prefix of topics, consumer groups and databases: several stacks can share a broker and a store."""
     instance: str = ""
@@ -30,10 +31,12 @@ class Settings:
     kafka_idempotent: bool = True
     """False for a broker without InitProducerId (Tansu)."""
     sandbox: bool = False
+    """The clock stands still until it is moved, and the routes that move it exist."""
     clock: datetime | None = None
     """Where the sandbox's clock starts the first time; the real time by default."""
     http_port: int = 8080
     http_host: str = "127.0.0.1"
+    """Where a gateway serves the API and the pages."""
     base_url: str = "http://127.0.0.1:8080"
     """The public address that links in mails begin with."""
     smtp_url: str = "smtp://127.0.0.1:1025"
@@ -55,9 +58,12 @@ class Settings:
     payments_url: str = ""
     """Who executes refunds of the platform: `http[s]://[user:password@]host[:port][/path]`; without it they stay reserved."""
     platform_key: str = ""
+    """The platform's own key. A gateway does not start without it."""
     partner_key: str = ""
+    """The key of the first partner; others are made by the API."""
     secret: str = ""
-    """Signs capability links."""
+    """Signs links, forms, reply addresses and Message-IDs, and makes keys and the digests of buyers: the same for all services,
+    and for ever, as with another one all of these are void."""
     evidence_url: str = "memory:///"
     """Where evidence is kept: `file:///…`, `s3://…` or `memory:///`."""
     programmes: str = ""

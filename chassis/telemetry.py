@@ -32,13 +32,16 @@ class Health:
     """What an operator should know though the process is well, e.g. that something is not set up; "" for nothing."""
 
     def moved(self) -> None:
+        """A batch was done: whatever was away is there again."""
         self.waiting_for = ""
         self.last_progress = time.monotonic()
 
     def waiting(self, error: BaseException) -> None:
+        """What the process cannot reach, until the next batch is done."""
         self.waiting_for = f"{type(error).__name__}: {error}"[:300]
 
     def lagging(self, lag: int) -> None:
+        """How many records there are to read, as the broker says; with none, standing still is no stall."""
         if lag == 0:
             self.last_progress = time.monotonic()
         self.lag = lag
