@@ -79,10 +79,11 @@ class Played:
     clock_moves: int = 0
     seconds_moving_clock: float = 0.0
     began_at: datetime | None = None
-    ended_at: datetime | None = None
+    """By the sandbox's clock."""
 
     @property
     def outcomes(self) -> dict[str, int]:
+        """How many cases came to each outcome, `open` among them."""
         return dict(sorted(Counter(self.cases.values()).items()))
 
 
@@ -174,7 +175,6 @@ class Player:
         """`salt` tells this play's idempotency keys from those of another play of the same seed on the same sandbox."""
         self._api = api
         self._keys = keys
-        self._batch = batch
         self._seed = seed
         self._pace = pace or Pace()
         self._progress = progress
@@ -210,7 +210,6 @@ class Player:
             horizon = await self._put_open_on_agenda(now)
             if not len(self._agenda) and horizon <= now:
                 break
-        played.ended_at = now
         played.requests, played.retries = self._api.requests, self._api.retries
         return played
 

@@ -1,4 +1,4 @@
-"""The gateway service: the external API, the read models behind it and the pages of mail buttons, in one process."""
+"""The gateway service: every way in (API, pages, forms, mails by SMTP), the read models behind it, and mass actions."""
 
 import asyncio
 import socket

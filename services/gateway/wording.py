@@ -87,7 +87,6 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "email": {"en": "Your e-mail", "de": "Ihre E-Mail"},
     "phone": {"en": "Your phone", "de": "Ihr Telefon"},
     "return_policy": {"en": "Returns and refunds", "de": "Rückgabe und Erstattung"},
-    "what_silence_means": {"en": "What silence means", "de": "Was Schweigen bedeutet"},
 }
 
 

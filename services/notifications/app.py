@@ -1,4 +1,4 @@
-"""Wires the notifications service."""
+"""The notifications service: who is told what by mail, in which language, and the proof that it was sent."""
 
 import asyncio
 from collections.abc import Iterable
