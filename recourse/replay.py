@@ -121,7 +121,7 @@ async def count_mails(api: Api, sandbox: Sandbox) -> int:
         count += len(page["items"])
         if not page.get("next") or not page["items"]:
             return count
-        query["after"] = page["next"]
+        query["cursor"] = page["next"]
 
 
 def account_of(played: Played, mails: int, seconds: float) -> dict[str, Any]:

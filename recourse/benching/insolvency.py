@@ -69,7 +69,7 @@ async def bench_insolvency(sandbox: Sandbox, orders: int, cases: int, kills: int
         # The clock moves when all that follows has happened: the mails are out.
         _well(await api.post(platform, "/v1/sandbox/clock", {"advance": "PT1M"}, "told"))
         items = [item async for item in _listed(api, platform, f"{path}/items", 200)]
-        mails = Counter([mail["to"] async for mail in _mails(api, platform)])
+        mails = Counter([mail["to"] async for mail in _listed(api, platform, "/v1/sandbox/mails", _MAILS, kind="mass_event")])
         moves = await asyncio.gather(*(_moves(api, platform, case_id) for case_id in case_ids))
     places = {(item["order_id"], item.get("case_id")): item["status"] for item in items}
     return {
@@ -151,9 +151,9 @@ async def _until(api: Api, platform: str, path: str, finished: int) -> int:
         await asyncio.sleep(_LOOK_S)
 
 
-async def _listed(api: Api, platform: str, path: str, limit: int) -> AsyncIterator[dict[str, Any]]:
+async def _listed(api: Api, platform: str, path: str, limit: int, **filters: str) -> AsyncIterator[dict[str, Any]]:
     """The items of a list, over its pages."""
-    query: dict[str, Any] = {"limit": limit}
+    query: dict[str, Any] = {**filters, "limit": limit}
     while True:
         page = _well(await api.get(platform, path, **query)).json()
         for item in page["items"]:
@@ -161,18 +161,6 @@ async def _listed(api: Api, platform: str, path: str, limit: int) -> AsyncIterat
         if "next" not in page:
             return
         query["cursor"] = page["next"]
-
-
-async def _mails(api: Api, platform: str) -> AsyncIterator[dict[str, Any]]:
-    """What buyers were told."""
-    query: dict[str, Any] = {"kind": "mass_event", "limit": _MAILS}
-    while True:
-        page = _well(await api.get(platform, "/v1/sandbox/mails", **query)).json()
-        for mail in page["items"]:
-            yield mail
-        if not page["items"] or not page.get("next"):
-            return
-        query["after"] = page["next"]
 
 
 async def _moves(api: Api, platform: str, case_id: str) -> int:

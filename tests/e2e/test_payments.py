@@ -126,10 +126,10 @@ def test_the_provider_s_mode_is_one_of_four_and_set_with_a_key(world: World, rev
     buyer.post("/v1/sandbox/payments", {"mode": "fail"}).problem(403)
     assert shop.staff.get("/v1/sandbox/payments", limit=1)["mode"] == "ok"
     shop.staff.request("GET", "/v1/sandbox/payments", params={"limit": "0"}).problem(422)
-    shop.staff.request("GET", "/v1/sandbox/payments", params={"after": "x"}).problem(422)
+    shop.staff.request("GET", "/v1/sandbox/payments", params={"cursor": "x"}).problem(422)
     first = world.platform.get("/v1/sandbox/payments", limit=1)
     if "next" in first:
-        (second,) = world.platform.get("/v1/sandbox/payments", limit=1, after=first["next"])["items"]
+        (second,) = world.platform.get("/v1/sandbox/payments", limit=1, cursor=first["next"])["items"]
         assert second["reference"] > first["items"][0]["reference"]
 
 

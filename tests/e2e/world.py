@@ -196,8 +196,14 @@ class World:
     def mails(self, to: str, kind: str | None = None) -> list[Json]:
         """What arrived at an address so far. Mails are on their way for a moment after an answer, so a test that expects some,
         or none, moves the clock first."""
-        items = self.platform.get("/v1/sandbox/mails", to=to, **({"kind": kind} if kind else {}))["items"]
-        return [mail for mail in items if kind is None or mail["kind"] == kind]
+        wanted = {"to": to, **({"kind": kind} if kind else {})}
+        items: list[Json] = []
+        while True:
+            page = self.platform.get("/v1/sandbox/mails", **wanted)
+            items += page["items"]
+            if "next" not in page:
+                return items
+            wanted["cursor"] = page["next"]
 
     def mail(self, to: str, kind: str) -> Json:
         """The newest mail of a kind, once all that are on their way have arrived."""

@@ -1,5 +1,6 @@
 """Programmes: their policies as data, and the state machines that they make (NX-02, NX-07)."""
 
+from contextlib import suppress
 from typing import Any
 
 from litestar import Response, get
@@ -11,8 +12,8 @@ from engine.machine import state_machine
 from engine.programmes import Programme
 from services.gateway.answers import answer, listed, response_of
 from services.gateway.context import Caller, Gateway, TheGateway
-from services.gateway.cursors import whole_number
-from services.gateway.documented import documented, query
+from services.gateway.cursors import cursor, place_of, whole_number
+from services.gateway.documented import PAGED, documented, query
 from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest
 
@@ -54,18 +55,20 @@ def _shown(gateway: Gateway, programme: Programme) -> dict[str, Any]:
     "/v1/programmes",
     operation_id="listProgrammes",
     summary="All programmes, each in the version in force",
-    opt=documented(answers={200: "{items}"}),
+    opt=documented(query=PAGED, answers={200: "{items, next}"}),
 )
 async def list_programmes(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """Reasons, states, actions with their forms, deadlines and labels; `versions` with their dates."""
-    query(request)
-    items: list[dict[str, Any]] = []
-    for name in gateway.programmes.known():
-        try:
-            items.append(_shown(gateway, gateway.programmes.in_force(name, gateway.clock.now())))
-        except KeyError:  # not yet in force
-            continue
-    return response_of(listed(items, None))
+    given = query(request)
+    limit = whole_number("limit", given.get("limit"), 50, 1, 200)
+    place = place_of(given.get("cursor"), str)
+    known = list(gateway.programmes.known())
+    in_force: list[Programme] = []
+    for name in known[known.index(place[0]) + 1 if place is not None and place[0] in known else 0 :]:
+        with suppress(KeyError):  # not yet in force
+            in_force.append(gateway.programmes.in_force(name, gateway.clock.now()))
+    more = cursor([in_force[limit - 1].programme]) if len(in_force) > limit else None
+    return response_of(listed([_shown(gateway, programme) for programme in in_force[:limit]], more))
 
 
 @get(

@@ -1,6 +1,7 @@
 """The sandbox's own routes: its clock, the mails that arrived, addresses that bounce, the payments that were made."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -17,9 +18,10 @@ from contracts.ids import derived, made_id
 from contracts.outages import Outage
 from contracts.problems import Problem
 from contracts.texts import Email
-from services.gateway.answers import Answer, answer, response_of
+from services.gateway.answers import Answer, answer, listed, response_of
 from services.gateway.context import Caller, Gateway, TheGateway
-from services.gateway.documented import documented, query
+from services.gateway.cursors import whole_number
+from services.gateway.documented import PAGED, documented, query
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, field_error, unavailable, wrong_query
 from services.gateway.requests import AnyRequest, json_body, parsed
@@ -29,6 +31,7 @@ __all__ = ["routes"]
 
 _SERVER_S = 10.0
 _LONGEST_OUTAGE = timedelta(days=90)
+_PLACE = re.compile(r"(?:mail|pay)_[0-9]{1,18}")
 _LATEST = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
 
 
@@ -139,8 +142,8 @@ async def move_clock(request: AnyRequest, gateway: TheGateway, principal: Caller
             "kind": "Only those of this kind.",
             "order_id": "Only those about this order.",
             "case_id": "Only those about this case.",
-            "after": "Only those after this mail_id; `next` of a page.",
-            "limit": "How many at most: 1 to 1000, 200 by default.",
+            "after": "Only those that arrived after the one with this mail_id.",
+            **PAGED,
         },
         answers={200: "{items: [{mail_id, kind, to, subject, text, html, sent_at, links}], next}"},
     ),
@@ -148,7 +151,19 @@ async def move_clock(request: AnyRequest, gateway: TheGateway, principal: Caller
 async def list_mails(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """What the sandbox's mail server took by SMTP."""
     _control(gateway, principal)
-    return response_of(answer(200, await _mail_server(gateway, "GET", "/mails", params=query(request))))
+    page = await _mail_server(gateway, "GET", "/mails", params=_page_wanted(request))
+    return response_of(listed(page["items"], page.get("next")))
+
+
+def _page_wanted(request: AnyRequest) -> dict[str, str]:
+    """The query of a list of the API as the sandbox's servers take it: they go on after an item, and the one that a page ended
+    with is its cursor. Raises 422."""
+    given = query(request)
+    place = given.pop("cursor", None)
+    if place is not None and not _PLACE.fullmatch(place):
+        raise wrong_query(("cursor", "take `next` of the page before, unchanged"))
+    limit = whole_number("limit", given.get("limit"), 50, 1, 200)
+    return {**given, "limit": str(limit), **({} if place is None else {"after": place})}
 
 
 @post(
@@ -205,8 +220,7 @@ async def declare_outage(request: AnyRequest, gateway: TheGateway, principal: Ca
         query={
             "order_id": "Only those of this order.",
             "decision_id": "Only the one of this decision.",
-            "after": "Only those after this reference; `next` of a page.",
-            "limit": "How many at most: 1 to 1000, 200 by default.",
+            **PAGED,
         },
         answers={200: "{mode, items: [{reference, decision_id, order_id, amount, state: executed|pending, requests}], next}"},
     ),
@@ -214,7 +228,8 @@ async def declare_outage(request: AnyRequest, gateway: TheGateway, principal: Ca
 async def list_payments(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """`requests` counts how often a payment was asked for: however often, it was paid once."""
     _control(gateway, principal)
-    return response_of(answer(200, await _payment_provider(gateway, "GET", "/payments", params=query(request))))
+    page = await _payment_provider(gateway, "GET", "/payments", params=_page_wanted(request))
+    return response_of(listed(page["items"], page.get("next"), mode=page["mode"]))
 
 
 @post(

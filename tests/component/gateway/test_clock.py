@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,23 @@ async def test_moving_the_clock_does_all_that_it_causes(platform: Platform) -> N
     assert {(proof["kind"], parse_moment(proof["at"])) for proof in proofs} == {("case_opened", before), ("progress", due)}
     wrong = await staff.ask("GET", "/v1/sandbox/mails?after=rubbish")
     assert wrong.status_code == 422
+
+
+async def test_mails_are_a_list_as_every_other(platform: Platform) -> None:
+    case, staff, buyer = await platform.reported()
+    wanted: dict[str, Any] = {"to": "cases@shop.example", "case_id": case["case_id"]}
+    for text in ("Where is it?", "Still nothing."):
+        await buyer.made(f"/v1/cases/{case['case_id']}/messages", {"text": text})
+    assert (await platform.agent.post("/v1/sandbox/clock", {"advance": "PT0S"})).status_code == 200
+    mails = (await staff.get("/v1/sandbox/mails", **wanted))["items"]
+    assert len(mails) > 1
+    first = await staff.get("/v1/sandbox/mails", **wanted, limit=1)
+    rest = await staff.get("/v1/sandbox/mails", **wanted, cursor=first["next"])
+    assert (first["items"] + rest["items"], "next" in rest) == (mails, False)
+    assert (await staff.get("/v1/sandbox/mails", **wanted, after=mails[0]["mail_id"]))["items"] == mails[1:]
+    for wrong in ("after=rubbish", "cursor=rubbish", "limit=201", "limit=0"):
+        refused = await staff.ask("GET", f"/v1/sandbox/mails?{wrong}")
+        assert (refused.status_code, refused.json()["errors"][0]["parameter"]) == (422, wrong.partition("=")[0])
 
 
 async def test_moves_at_the_same_time_come_one_after_the_other(platform: Platform) -> None:

@@ -338,7 +338,11 @@ async def test_lists_go_page_by_page(platform: Platform, limit: str) -> None:
 
 async def test_programmes_are_served_from_the_artefact_that_decides(platform: Platform) -> None:
     _, staff = await platform.shop()
-    (programme,) = [each for each in (await staff.get("/v1/programmes"))["items"] if each["id"] == "buyer-protection"]
+    programmes = (await staff.get("/v1/programmes"))["items"]
+    first = await staff.get("/v1/programmes", limit=1)
+    rest = await staff.get("/v1/programmes", cursor=first["next"])
+    assert (first["items"] + rest["items"], "next" in rest) == (programmes, False)
+    (programme,) = [each for each in programmes if each["id"] == "buyer-protection"]
     assert programme["version"] == 2
     old = await staff.get("/v1/programmes/buyer-protection", version="1")
     assert old["deadlines"]["merchant_answer"]["after"] == "P7D"

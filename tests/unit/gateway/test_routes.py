@@ -10,6 +10,7 @@ import httpx
 import pytest_asyncio
 
 from services.gateway.api import create_app
+from services.gateway.documented import PAGED
 from services.gateway.problems import EXPLAINED
 
 APP = create_app(SimpleNamespace(sandbox=object()), SimpleNamespace())  # pyright: ignore[reportArgumentType]
@@ -64,6 +65,15 @@ def raised() -> Iterator[tuple[str, int]]:
 def test_every_problem_has_a_page_that_explains_it() -> None:
     explained = {(f"/problems/{name}", each.status) for name, each in EXPLAINED.items()}
     assert set(raised()) == explained
+
+
+def test_every_list_is_read_page_by_page() -> None:
+    lists = [(path, opt["query"]) for method, path, opt in ROUTES if method == "GET" and "next" in opt["answers"][200]]
+    assert len(lists) > 15
+    for path, known in lists:
+        assert {name: known.get(name) for name in PAGED} == PAGED, path
+    for method, path, opt in ROUTES:
+        assert method != "GET" or "items" not in opt["answers"][200] or "next" in opt["answers"][200], path
 
 
 async def test_a_page_is_shown_whatever_stands_behind_its_address(client: httpx.AsyncClient) -> None:
