@@ -271,6 +271,8 @@ class PutMerchant(Message, kind="merchant.put"):
     if_match: int | None = None
     """The version of the merchant that its sender has read."""
     actor: Actor
+    given: bool = False
+    """The actor is a partner that was given the merchant, as the gateway knows from its key; so too in the commands below."""
 
 
 class DeclareInsolvency(Message, kind="merchant.declare-insolvency"):
@@ -297,7 +299,6 @@ class RegisterOrder(Message, kind="order.register"):
     facts: tuple[FactContent, ...] = ()
     reported: bool = False
     given: bool = False
-    """The actor is a partner that was given the merchant, as the gateway knows from its key; so too in the commands below."""
     actor: Actor
 
 

@@ -23,20 +23,22 @@ _NEARLY_OLD = timedelta(days=335)
 """From a month before its merchant is reminded of it, return information is confirmed by putting it again as it is (CP-05)."""
 
 _OF_THE_PLATFORM = ("certified_at", "seal_live_at")
+_NOT_ITS_OWN = "What a merchant has agreed is replaced by the platform or the partner that created it."
 
 
 def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMerchant, known: Collection[str]) -> Step[State]:
     """Replace a merchant's profile, which leaves its desk as it is; `known` are the names of all programmes.
 
-    403 for who is neither partner nor platform, and for a partner that sets what only the platform sets (BP-02); 404 for a
-    partner that did not create the merchant; 412 for another version than `if_match`; 422 for an unknown programme, zone or
-    country."""
+    403 for who is neither partner nor platform, for a partner that was given the merchant and did not create it, and for one
+    that sets what only the platform sets (BP-02); 404 for any other that did not create it; 412 for another version than
+    `if_match`; 422 for an unknown programme, zone or country."""
     envelope = inbound.envelope
     actor = command.actor
     if actor.role not in ("partner", "platform"):
         return Step(file, (refused(envelope, Problem.forbidden("A merchant is put by its partner or the platform.")),))
     if file is not None and not may_see(actor, file.merchant.created_by):
-        return Step(file, (refused(envelope, Problem.not_found("merchant")),))
+        problem = Problem.forbidden(_NOT_ITS_OWN) if command.given else Problem.not_found("merchant")
+        return Step(file, (refused(envelope, problem),))
     if file is not None and envelope.id in file.commands:
         return Step(file, (repeated(envelope, _href(command.merchant_id)),))
     if stale := Problem.stale(command.if_match, None if file is None else file.merchant.version):

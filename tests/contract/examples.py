@@ -270,7 +270,7 @@ rate = issue_rate.IssueRate(
 )
 
 EXAMPLES: tuple[Message, ...] = (
-    orders.PutMerchant(merchant_id=MERCHANT_ID, profile=profile, if_match=1, actor=PARTNER),
+    orders.PutMerchant(merchant_id=MERCHANT_ID, profile=profile, if_match=1, given=True, actor=PARTNER),
     orders.ReturnInfoAged(merchant_id=MERCHANT_ID, since=AT),
     orders.RegisterOrder(content=content, facts=(fact_content,), actor=PARTNER),
     orders.RecordFact(order_id=ORDER_ID, content=fact_content, if_match=1, actor=PARTNER),

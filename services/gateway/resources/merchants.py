@@ -78,7 +78,8 @@ async def list_merchants(request: AnyRequest, gateway: TheGateway, principal: Ca
 async def put_merchant(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
 ) -> Response[bytes]:
-    """For the platform and the partner that created it. Only the platform sets `certified_at` and `seal_live_at` (BP-02)."""
+    """For the platform and the partner that created it: one that was given the merchant reads it. Only the platform sets
+    `certified_at` and `seal_live_at` (BP-02)."""
     principal.require("platform", "partner")
     if not MERCHANT_ID.fullmatch(merchant_id):
         raise wrong_query(("merchant_id", "letters, digits and _ . : @ - with a letter or digit first, 100 at most"))
@@ -87,7 +88,13 @@ async def put_merchant(
 
     async def work(command_id: str) -> Answer:
         key = merchant_key(merchant_id)
-        command = PutMerchant(merchant_id=merchant_id, profile=profile, if_match=if_match(request), actor=principal.actor())
+        command = PutMerchant(
+            merchant_id=merchant_id,
+            profile=profile,
+            if_match=if_match(request),
+            given=principal.was_given(merchant_id),
+            actor=principal.actor(),
+        )
         outcome = await gateway.commands.ask(INTAKE_COMMANDS, key, command, command_id, preference(request))
         found = await gateway.reads.get(MERCHANTS, key)
         if found is None:

@@ -1,6 +1,6 @@
 """What was changed at one gateway holds at once at the other: desks, keys of several shops, links that were revoked."""
 
-from tests.component.gateway.platform import Platform
+from tests.component.gateway.platform import Platform, shop_body
 
 
 async def test_a_desk_is_the_same_at_every_gateway_and_a_command_that_comes_late_is_told_where_its_item_is(
@@ -45,5 +45,7 @@ async def test_staff_revokes_the_keys_of_its_one_shop_and_no_others(platform: Pl
     for key in (both, given):
         assert (await staff.ask("DELETE", f"{keys}/{key['key_id']}")).status_code == 404
         assert (await platform.client(key["key"]).ask("GET", f"/v1/merchants/{merchant_id}", at=1)).status_code == 200
+        put = await platform.client(key["key"]).ask("PUT", f"/v1/merchants/{merchant_id}", json=shop_body())
+        assert (put.status_code, put.json()["type"]) == (403, "/problems/forbidden"), "what one sees is no 404"
     assert (await staff.ask("DELETE", f"{keys}/{own['key_id']}")).status_code == 204
     assert (await platform.client(own["key"]).ask("GET", f"/v1/merchants/{merchant_id}", at=1)).status_code == 401

@@ -77,10 +77,11 @@ def test_only_the_platform_says_that_a_merchant_is_certified(name: str) -> None:
     trade.repeated(put(profile(name="new name", **{name: PLACED})))
 
 
-def test_a_merchant_of_another_partner_does_not_exist_for_one() -> None:
+def test_a_merchant_of_another_partner_does_not_exist_for_one_that_was_not_given_it() -> None:
     trade = of_merchant()
     trade.ask(put(profile()))
     assert trade.problem(put(profile(name="mine"), OTHER_PARTNER)).status == 404
+    assert trade.problem(put(profile(name="mine"), OTHER_PARTNER, given=True)).status == 403, "it sees it and may not put it"
     assert changed(trade.ask(put(profile(name="ours"), PLATFORM))).created_by == PARTNER.id
 
 
