@@ -69,12 +69,13 @@ class SendLink(Message, kind="link.send"):
     locale: str
 
 
-class NoticeBounced(Message, kind="notice.bounced"):
-    """To notifications: a mail that a server had accepted came back. `notice` is its proof, now `failed`."""
+class NoticeBounced(Message, kind="notice.bounced", version=2):
+    """To notifications: a mail that a server had accepted came back, with what it says of that, and when that was heard."""
 
     order_id: str
-    case_id: str
-    notice: NoticeProof
+    notice_id: str
+    reply: str
+    at: Moment
 
 
 class TellMerchant(Message, kind="merchant.tell"):

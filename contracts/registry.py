@@ -93,7 +93,19 @@ MESSAGES: dict[str, type[Message]] = {message.kind: message for carried in CARRI
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
-UPCASTERS: dict[tuple[str, int], Upcaster] = {}
+
+def _bounced_by_name(body: dict[str, Any]) -> dict[str, Any]:
+    """The first version bore the whole proof of its notice, which its reader has itself."""
+    notice = body["notice"]
+    return {
+        "order_id": body["order_id"],
+        "notice_id": notice["notice_id"],
+        "reply": notice["server_reply"],
+        "at": notice["at"],
+    }
+
+
+UPCASTERS: dict[tuple[str, int], Upcaster] = {("notice.bounced", 1): _bounced_by_name}
 """(kind, N-1) → a pure function that turns the body of version N-1 into one of version N."""
 
 

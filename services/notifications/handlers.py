@@ -4,17 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chassis.handler import Emission, Inbound, Step
+from chassis.handler import Inbound, Step
 from chassis.store import Append
 from contracts.base import format_moment
 from contracts.cases import CaseEvent, CaseOpened, NoticeRecorded
 from contracts.desk import Desk
-from contracts.ids import child_id, derived
-from contracts.notices import NoticeBounced, NoticeFailed, SendLink, TellBuyer, TellMerchant
+from contracts.ids import child_id
+from contracts.notices import NoticeBounced, SendLink, TellBuyer, TellMerchant
 from contracts.orders import CheckInAsked, Merchant, MerchantChanged
-from contracts.topics import NOTIFICATIONS_EVENTS, READS
+from contracts.topics import READS
 from engine.casefile import CaseFile
 from engine.decide import evolve
+from services.notifications.bounces import after_bounce
 from services.notifications.circulars import notice_to_merchant
 from services.notifications.corrections import after_correction, after_failure, mailboxes
 from services.notifications.letters import NoticeRequest, notices_for
@@ -94,7 +95,7 @@ class NotificationsHandler:
                 notice = notice_to_merchant(event, envelope.id, inbound.partition, format_moment(envelope.time))
                 return Step(state, appends=(Append(NOTICES, notice),))
             case NoticeBounced():
-                return Step(state, (_bounced(event, inbound.envelope.id),))
+                return Step(state, appends=(Append(NOTICES, after_bounce(event, inbound.partition)),))
             case NoticeRecorded():
                 return _recorded(state, inbound, event)
             case CaseEvent():
@@ -117,12 +118,6 @@ class NotificationsHandler:
 
     def pending(self) -> Mapping[str, int]:
         return {"mails": self._unsent()}
-
-
-def _bounced(event: NoticeBounced, cause: str) -> Emission:
-    """A mail that came back is told as one that was refused. Its case takes the same news once."""
-    failed = NoticeFailed(order_id=event.order_id, case_id=event.case_id, notice=event.notice)
-    return Emission(NOTIFICATIONS_EVENTS, failed, event.notice.at, sequenced=False, id=derived("notice-bounced", cause))
 
 
 def _corrected(state: Kept, inbound: Inbound, event: MerchantChanged) -> tuple[Append, ...]:

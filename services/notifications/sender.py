@@ -30,6 +30,7 @@ from contracts.notices import NoticeDelayed, NoticeFailed, NoticeProof, NoticeSe
 from contracts.orders import Merchant
 from contracts.topics import NOTIFICATIONS_EVENTS, PARTITIONS
 from engine.programmes import Programmes
+from services.notifications.bounces import came_back, is_bounce
 from services.notifications.circulars import circular_words
 from services.notifications.corrections import addressed_id, is_search, missed_in, told_again
 from services.notifications.desks import attention_addresses, handed_over, needs_desk
@@ -52,6 +53,7 @@ _GATHER_S = 1.0
 _GATHER_LOOK_S = 0.01
 """How often it is looked, while somebody waits for all mails to be done, whether one is still under way."""
 _UNKNOWN_MERCHANT_S = 0.5
+_UNPROVED_S = 0.5
 _LATE = timedelta(hours=1)
 """A notice of a deadline that is not handed over for so long is told of as delayed: its party has not been told (NX-08)."""
 _LATE_LOOK_S = 60.0
@@ -278,6 +280,8 @@ class Postman:
             for notice_id in ids:
                 if notice_id not in still:
                     self._errands.done(notice_id)
+            await self._tell_bounces([notice for notice in notices if is_bounce(notice)])
+            notices = [notice for notice in notices if not is_bounce(notice)]
             merchant_ids = {notice["merchant_id"] for notice in notices}
             merchants = await retrying(lambda wanted=merchant_ids: self.store.merchants(wanted), _waiting) if notices else {}
             staff = await self._of_desks(notices, merchants)
@@ -285,7 +289,7 @@ class Postman:
             for notice in notices:
                 merchant = merchants.get(notice["merchant_id"])
                 if merchant is None:
-                    self._ask_again(notice)
+                    self._ask_again(notice, _UNKNOWN_MERCHANT_S)
                 elif is_search(notice):
                     await self._tell_again(notice, merchant)
                 elif notice["to"] is not None:
@@ -335,9 +339,39 @@ class Postman:
         self.offer(again)
         self._errands.done(search["_id"])
 
-    def _ask_again(self, notice: Mapping[str, Any]) -> None:
-        """The merchant is not known yet: its own partition is behind."""
-        asyncio.get_running_loop().call_later(_UNKNOWN_MERCHANT_S, self._errands.again, notice["_id"])
+    async def _tell_bounces(self, bounces: Sequence[Mapping[str, Any]]) -> None:
+        """Tell of each mail that came back, as of one that was refused. What is still to be sent, by what is known here, is
+        waited for: its proof is on its way, or it is put off and the next try may arrive."""
+        if not bounces:
+            return
+        notices = await retrying(lambda: self.store.named({each["bounced"]["notice_id"] for each in bounces}), _waiting)
+        now = self.clock.now()
+        looked_into: list[str] = []
+        proofs: dict[str, NoticeProof] = {}
+        for bounce in bounces:
+            notice = notices.get(bounce["bounced"]["notice_id"])
+            if notice is not None and notice["state"] == QUEUED:
+                await self._wait_for(notice, bounce, now)
+                continue
+            looked_into.append(bounce["_id"])
+            if notice is not None and notice["state"] == "sent":
+                proofs[notice["_id"]] = came_back(notice, bounce["bounced"])
+        await self._tell(notices, proofs)
+        await retrying(lambda: self.store.looked_into(looked_into), _waiting)
+        for bounce_id in looked_into:
+            self._errands.done(bounce_id)
+
+    async def _wait_for(self, notice: Mapping[str, Any], bounce: Mapping[str, Any], now: datetime) -> None:
+        retry_at = parse_moment(notice["retry_at"]) if "retry_at" in notice else now
+        if retry_at <= now:
+            self._ask_again(bounce, _UNPROVED_S)
+            return
+        await retrying(lambda: self.store.postpone(bounce["_id"], retry_at, notice["last_reply"]), _waiting)
+        self._errands.put_off(bounce["_id"], bounce["partition"], retry_at)
+
+    def _ask_again(self, notice: Mapping[str, Any], wait_s: float) -> None:
+        """What it needs is not known here yet: another partition is behind, or another mail."""
+        asyncio.get_running_loop().call_later(wait_s, self._errands.again, notice["_id"])
 
     async def _address(
         self,
@@ -401,8 +435,8 @@ class Postman:
             await self._settle(outcomes)
 
     async def _settle(self, outcomes: Sequence[tuple[_Ready, _Reply]]) -> None:
-        proofs: dict[str, dict[str, Any]] = {}
-        records: list[tuple[str, Record]] = []
+        notices: dict[str, Mapping[str, Any]] = {}
+        proofs: dict[str, NoticeProof] = {}
         for ready, reply in outcomes:
             notice = ready.notice
             if 400 <= reply.code < 500 and notice["tries"] < len(RETRY_AFTER):
@@ -411,21 +445,25 @@ class Postman:
             words = f"{reply.code} {reply.text}"
             state = "sent" if reply.code < 400 else "failed"
             proof = _proof(notice, state, reply.server, words, _sent_at(notice, self.clock))
-            proofs[notice["_id"]] = proof.model_dump(mode="json", exclude_none=True)
-            if notice["case_id"] is not None:
-                records.append((NOTIFICATIONS_EVENTS.name, _event(notice, proof)))
-        if records:
-            await self.publisher.publish(records)
-        if proofs:
-            await retrying(lambda: self.store.settle(proofs), _waiting)
+            notices[notice["_id"]], proofs[notice["_id"]] = notice, proof
+        await self._tell(notices, proofs)
         for notice_id, proof in proofs.items():
             self._errands.done(notice_id)
-            if proof["state"] == "sent":
+            if proof.state == "sent":
                 self.counters.sent += 1
             else:
                 self.counters.failed += 1
                 # The code alone: a server's words name the address.
-                log.warning("%s was refused with %s", notice_id, proof["server_reply"].partition(" ")[0])
+                log.warning("%s was refused with %s", notice_id, proof.server_reply.partition(" ")[0])
+
+    async def _tell(self, notices: Mapping[str, Mapping[str, Any]], proofs: Mapping[str, NoticeProof]) -> None:
+        """Tell the cases of these notices, by id, what became of them, then mark them."""
+        told = [notices[notice_id] for notice_id in proofs if notices[notice_id]["case_id"] is not None]
+        if told:
+            await self.publisher.publish([(NOTIFICATIONS_EVENTS.name, _event(each, proofs[each["_id"]])) for each in told])
+        if proofs:
+            written = {notice_id: proof.model_dump(mode="json", exclude_none=True) for notice_id, proof in proofs.items()}
+            await retrying(lambda: self.store.settle(written), _waiting)
 
     async def _watch_delays(self) -> None:
         """Tell of what waits while the mail server is away: by real time, which a jump of the sandbox's clock is not."""

@@ -25,7 +25,8 @@ _ADDRESSED = "addressed"
 class NoticeStore:
     """Queries and updates of notices, in as few commands as possible.
 
-    A search for what is to be told again (`corrections`) stands among them and ends as `addressed`, too.
+    A search for what is to be told again (`corrections`) and the news that a mail came back (`bounces`) stand among them and
+    end as `addressed`, too.
 
     States: `queued` → `sent` or `failed` with `proof`; of a merchant with several addresses → `addressed`, with a notice for
     each of them."""
@@ -48,6 +49,11 @@ class NoticeStore:
     async def load(self, notice_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Those of these notices that are still to send."""
         return await self._notices.find({"_id": {"$in": list(notice_ids)}, "state": QUEUED}, batch_size=10_000).to_list(None)
+
+    async def named(self, notice_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """These notices by id, whatever has become of them."""
+        found = await self._notices.find({"_id": {"$in": list(notice_ids)}}).to_list(None)
+        return {notice["_id"]: notice for notice in found}
 
     async def merchants(self, merchant_ids: Collection[str]) -> dict[str, Merchant]:
         """Those of these merchants that are known, as they are now."""
@@ -90,9 +96,11 @@ class NoticeStore:
     async def address(self, notices: Sequence[Mapping[str, Any]], addressed: Sequence[dict[str, Any]]) -> None:
         """Put notices to addresses in the place of merchants' notices. Done again it changes nothing."""
         await self._store.append([Append(NOTICES, document) for document in addressed])
-        await self._notices.update_many(
-            {"_id": {"$in": [notice["_id"] for notice in notices]}}, {"$set": {"state": _ADDRESSED}}
-        )
+        await self.looked_into([notice["_id"] for notice in notices])
+
+    async def looked_into(self, notice_ids: Sequence[str]) -> None:
+        """These will not be sent themselves: what they were for is done, or stands in others."""
+        await self._notices.update_many({"_id": {"$in": list(notice_ids)}}, {"$set": {"state": _ADDRESSED}})
 
     async def settle(self, proofs: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the proof of each notice (by id), its state, `sent` or `failed`, and the address that it went to."""

@@ -400,7 +400,7 @@ EXAMPLES: tuple[Message, ...] = (
         name="Kim Buyer",
         locale="en",
     ),
-    notices.NoticeBounced(order_id=ORDER_ID, case_id=CASE_ID, notice=proof.model_copy(update={"state": "failed"})),
+    notices.NoticeBounced(order_id=ORDER_ID, notice_id=proof.notice_id, reply="bounced: 550 no such user", at=AT),
     notices.NoticeSent(order_id=ORDER_ID, case_id=CASE_ID, notice=proof),
     notices.NoticeDelayed(order_id=ORDER_ID, case_id=CASE_ID, notice=proof.model_copy(update={"state": "delayed"})),
     notices.NoticeFailed(order_id=ORDER_ID, case_id=CASE_ID, notice=proof.model_copy(update={"state": "failed"})),

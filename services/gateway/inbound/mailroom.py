@@ -14,7 +14,7 @@ from typing import Any, Literal
 from chassis.failures import Remedy, back_off, classify, retrying
 from chassis.service import beside
 from contracts.actors import Actor, Party
-from contracts.base import format_moment, parse_moment
+from contracts.base import format_moment
 from contracts.capability import Capability
 from contracts.cases import PostMessage
 from contracts.evidence import Evidence
@@ -57,17 +57,11 @@ _LOOK_S = 5.0
 _SOON_S = 1.0
 _WAIT_S = 5.0
 _MOST_FAILURES = 6
-_PROVED_WITHIN = timedelta(seconds=30)
-"""How long after a bounce its notice may still become known as sent. A server may send one back before it is."""
 _PER_HOUR = 20
 """Messages that one sender's mails become in one case in an hour: two machines that answer each other end here."""
 _MOST_FILES = 20
 _LONGEST_TEXT = 10_000
 _CUT = " […]"
-
-
-class _NotYetProved(Exception):
-    """A bounce that is faster than the proof of its notice: it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +203,7 @@ class Mailroom:
             async with renewed(lambda: self.mails.renew(mail_id, self.owner, wall_clock())):
                 await self._place(mail)
             self._settled(mail_id)
-        except (Promised, _NotYetProved):
+        except Promised:
             await self._later(mail_id, _SOON_S)
         except Exception as error:
             if _is_away(error):
@@ -433,24 +427,19 @@ class Mailroom:
         return tuple(evidence_of(document) for document in kept)
 
     async def _bounced(self, document: Document, mail: Mail, bounced: Bounced) -> None:
-        """A notice that did not reach its party is told to notifications, which says so to its case (NX-08)."""
-        proof = await self._proof_of(bounced.notice_id)
-        if proof is None:
-            order_id = order_of(bounced.notice_id)
-            known = await self._order(order_id) is not None
-            if known and wall_clock() < parse_moment(document["arrived_at"]) + _PROVED_WITHIN:
-                raise _NotYetProved
-            await self._to_team(document, mail, ToTeam("bounce", None, order_id if known else None, bounced.detail))
-            return
-        data = proof["data"]
-        sent = NoticeProof.model_validate(data["notice"])
-        failed = sent.model_copy(
-            update={"state": "failed", "server_reply": f"bounced: {bounced.detail}", "at": self.gateway.clock.now()}
+        """A notice that did not reach its party is told to notifications, which tells its case (NX-08). It has the notice's
+        proof, or waits for it; here the name is enough, which nobody else can make."""
+        order_id = order_of(bounced.notice_id)
+        command = NoticeBounced(
+            order_id=order_id,
+            notice_id=bounced.notice_id,
+            reply=f"bounced: {bounced.detail}",
+            at=self.gateway.clock.now(),
         )
-        command = NoticeBounced(order_id=data["order_id"], case_id=data["case_id"], notice=failed)
-        record = self.gateway.commands.record(data["order_id"], command, derived("bounce", bounced.notice_id))
+        record = self.gateway.commands.record(order_id, command, derived("bounce", bounced.notice_id))
         await self.gateway.commands.publish([(NOTIFICATIONS_COMMANDS.name, record)])
-        await self._to_team(document, mail, ToTeam("bounce", data["case_id"], data["order_id"], bounced.detail))
+        item = await self._located(ToTeam("bounce", detail=bounced.detail), None, (bounced.notice_id,))
+        await self._to_team(document, mail, item)
 
     async def _to_team(self, document: Document, mail: Mail, item: ToTeam) -> None:
         """An item for the platform's team (CP-04)."""

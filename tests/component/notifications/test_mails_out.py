@@ -18,7 +18,7 @@ from contracts.base import Message
 from contracts.capability import read
 from contracts.envelope import Envelope as Sent
 from contracts.ids import merchant_key, order_id_of
-from contracts.notices import NoticeDelayed, NoticeFailed, NoticeProof, NoticeSent, SendLink
+from contracts.notices import NoticeBounced, NoticeDelayed, NoticeFailed, NoticeProof, NoticeSent, SendLink
 from contracts.orders import MerchantChanged
 from contracts.topics import CASES_EVENTS, INTAKE_EVENTS, NOTIFICATIONS_COMMANDS, NOTIFICATIONS_EVENTS
 from deploy.local import Stack
@@ -305,6 +305,39 @@ async def test_a_notice_of_a_deadline_that_is_put_off_for_hours_is_told_as_delay
     assert isinstance(told.message, NoticeDelayed)
     assert (told.message.notice.party, told.message.notice.to) == ("merchant", "service@shop.example")
     assert told.message.notice.server_reply.startswith("450")
+
+
+@pytest.mark.rule("NX-08")
+async def test_a_mail_that_came_back_before_it_is_known_as_sent_is_told_as_failed_when_it_is(post: Post) -> None:
+    """Once it was put off: its server kept it and the connection broke. It is sent again, and until then nobody knows."""
+    post.close()
+    post.sink = busy = _Busy(post.mailbox)
+    await post.open()
+    await post.merchant(notify=())
+    async with reading(post.running, NOTIFICATIONS_EVENTS) as events:
+        post.start()
+        await post.tell(Story().reported().told)
+        notices = await post.notices(lambda notices: [each["tries"] for each in notices] == [1, 1])
+        (notice_id,) = [each["_id"] for each in notices if each["party"] == "merchant"]
+        came_back = NoticeBounced(order_id=ORDER_ID, notice_id=notice_id, reply="bounced: no such user", at=REPORTED)
+        for number in range(2):
+            told = envelope_of(came_back, ORDER_ID, REPORTED, f"bounce-{number}")
+            await post.running.send(NOTIFICATIONS_COMMANDS, told)
+        await post.notices(lambda notices: [each.get("retry_at") is not None for each in notices] == [True] * 3)
+        assert events.envelopes == []
+        busy.busy = False
+        await post.running.stop("notifications-1")
+        post.start("notifications-2")  # what waits for its notice is taken over, too
+        await post.running.tick(REPORTED + RETRY_AFTER[0])
+        seen = await events.until(lambda seen: len(seen) == 3)
+        notices = await post.notices(all_done)
+    about = [one.message for one in seen if one.message.notice.notice_id == notice_id]  # type: ignore[attr-defined]
+    assert [type(each) for each in about] == [NoticeSent, NoticeFailed]
+    sent, failed = [each.notice for each in about]  # type: ignore[attr-defined]
+    assert failed == sent.model_copy(update={"state": "failed", "server_reply": "bounced: no such user", "at": REPORTED})
+    assert (failed.to, failed.party) == ("service@shop.example", "merchant")
+    assert failed.deadline_id is not None
+    assert sorted(each["state"] for each in notices) == ["addressed", "failed", "sent"]
 
 
 async def test_a_crash_between_acceptance_and_proof_sends_the_same_mail_again(

@@ -10,8 +10,10 @@ import pytest
 from contracts.base import Message
 from contracts.envelope import Record, decode
 from contracts.mailboxes import message_id
+from contracts.notices import NoticeBounced
 from services.gateway.commands import Commands
 from services.gateway.inbound.mailroom import Mailroom
+from tests.written_mails import WRITTEN, Envelope
 
 SECRET, DOMAIN = "secret", "recourse.example"
 ORDER_ID = f"ord_{'a' * 32}"
@@ -138,3 +140,17 @@ async def test_who_answers_a_notice_speaks_as_the_party_that_it_was_for(party: s
     assert (settled["case_id"], settled["order_id"]) == (CASE_ID, ORDER_ID)
     item = settled.get("item")
     assert (item and (item["why"], item["state"])) == (None if speaks else ("foreign_sender", "open"))
+
+
+@pytest.mark.rule("CP-04", "NX-08")
+@pytest.mark.parametrize("proof", [told("merchant"), None], ids=["proved", "faster than its proof"])
+async def test_a_bounce_is_told_to_notifications_whatever_is_known_of_its_notice_here(proof: dict[str, Any] | None) -> None:
+    room = Room(proof)
+    bounce = next(each for each in WRITTEN if each.name == "a bounce for good")
+    envelope = Envelope("cases@shop.example", f"no-reply@{DOMAIN}", message_id(SECRET, NOTICE_ID, DOMAIN))
+    settled = await room.place(bounce.make(envelope), "")
+    reply = "bounced: smtp; 550 5.1.1 no such user"
+    assert room.published == [
+        ("notifications.commands", NoticeBounced(order_id=ORDER_ID, notice_id=NOTICE_ID, reply=reply, at=NOW))
+    ]
+    assert (settled["item"]["why"], settled["order_id"], settled.get("case_id")) == ("bounce", ORDER_ID, proof and CASE_ID)
