@@ -59,6 +59,7 @@ class Supervisor:
 
     @property
     def pids(self) -> Mapping[str, int]:
+        """The pid of each process by its name; another one after a restart."""
         return {name: running.child.pid for name, running in self._running.items()}
 
     def start(self) -> bool:

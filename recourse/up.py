@@ -90,6 +90,7 @@ class Stops:
             signal.signal(number, self._note)
 
     def impatient(self) -> bool:
+        """Whether a quick stop was asked for."""
         return self._count > 1
 
     def _note(self, *_: object) -> None:
@@ -121,6 +122,7 @@ class Own:
         return own
 
     def save(self, data: Path) -> None:
+        """Keeps it in the data folder, for its owner's eyes only."""
         write_json(data / OWN_FILE, asdict(self), mode=0o600)
 
     def claim_ports(self, instances: Instances, *, sandbox: bool, port: int | None) -> None:
@@ -153,24 +155,29 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
+        """The service processes: `cases`, or `cases-1` … of several."""
         return service_names(self.instances)
 
     @property
     def gateways(self) -> list[str]:
+        """Those of them that are gateways."""
         return [name for name in self.names if name.startswith(Service.GATEWAY)]
 
     @property
     def base_url(self) -> str:
+        """What the links in mails begin with: the first gateway."""
         return self.url(FIRST_GATEWAY)
 
     @property
     def smtp_url(self) -> str:
+        """Where mails are sent: the sandbox's own server, else the one of the environment."""
         if self.sandbox:
             return f"smtp://127.0.0.1:{self.own.ports['mailsink.smtp']}"
         return os.environ["RECOURSE_SMTP_URL"]
 
     @property
     def payments_url(self) -> str:
+        """Who pays refunds: the sandbox's own provider, else the one of the environment, if any."""
         if self.sandbox:
             return self.url("payments.http")
         return os.environ.get("RECOURSE_PAYMENTS_URL", "")
@@ -185,6 +192,7 @@ class Plan:
         return f"127.0.0.1:{self.own.ports[f'gateway-{number}.smtp']}"
 
     def url(self, port_name: str) -> str:
+        """The address behind the name of a port, see `Own.claim_ports`."""
         return f"http://127.0.0.1:{self.own.ports[port_name]}"
 
     def environment(self, name: str) -> dict[str, str]:
@@ -222,6 +230,7 @@ class Plan:
         return Settings.from_environment({**os.environ, **self.environment(self.names[0])})
 
     def kept(self) -> list[Kept]:
+        """Every process that the supervisor keeps running, in the order of their start."""
         services = [
             Kept(
                 Launch(

@@ -16,6 +16,8 @@ class Choice(enum.StrEnum):
 
 
 class BrokerKind(enum.StrEnum):
+    """What serves as the broker."""
+
     GIVEN = "given"
     DOCKER = "docker"
     KAFKA = "kafka"
@@ -25,10 +27,14 @@ class BrokerKind(enum.StrEnum):
 
 
 class StoreKind(enum.StrEnum):
+    """What serves as the store."""
+
     GIVEN = "given"
     DOCKER = "docker"
     SECANTUSD_RS = "secantusd-rs"
+    """The native server, built with Cargo."""
     SECANTUSD_PY = "secantusd-py"
+    """The server in a Python wheel."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
+    """What was chosen, each on its own."""
+
     broker: BrokerKind
     store: StoreKind
 

@@ -13,6 +13,8 @@ from deploy.local.wire import ClusterView, cluster_view
 
 @dataclass(frozen=True)
 class GivenBroker(ProcessPart):
+    """Brokers that somebody else starts and stops."""
+
     address: str
     """`host:port,…` as clients take it."""
 
@@ -47,6 +49,8 @@ class GivenBroker(ProcessPart):
 
 @dataclass(frozen=True)
 class GivenStore(ProcessPart):
+    """A store that somebody else starts and stops."""
+
     address: str
     """A mongodb:// URI."""
 

@@ -26,7 +26,9 @@ class Part(Protocol):
     """A broker or a store that can be started."""
 
     @property
-    def product(self) -> Product: ...
+    def product(self) -> Product:
+        """What it is, for people and for the state file."""
+        ...
 
     @property
     def address(self) -> str:

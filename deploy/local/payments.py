@@ -71,9 +71,11 @@ class Paid(NamedTuple):
 
     @property
     def reference(self) -> str:
+        """The provider's own name of the payment."""
         return f"pay_{self.number:012d}"
 
     def is_executed(self, now: datetime) -> bool:
+        """Whether it is through at a moment."""
         return self.executes_at <= text_of(now)
 
     def shown(self, now: datetime | None) -> dict[str, Any]:
@@ -100,6 +102,7 @@ class PaymentBook(Book):
 
     @property
     def mode(self) -> str:
+        """How it behaves now, one of MODES."""
         return self._mode
 
     def behave(self, mode: str) -> None:

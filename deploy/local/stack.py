@@ -86,6 +86,7 @@ def read_state(data_dir: Path) -> State | None:
 
 
 def write_state(data_dir: Path, state: State) -> None:
+    """Keeps the state of a data folder's stack."""
     write_json(data_dir / STATE_FILE, asdict(state))
 
 
@@ -111,22 +112,27 @@ class Stack:
 
     @property
     def kafka_bootstrap(self) -> str:
+        """`host:port[,host:port]` of the brokers."""
         return self._state.kafka_bootstrap
 
     @property
     def mongo_uri(self) -> str:
+        """The store's address, as drivers take it."""
         return self._state.mongo_uri
 
     @property
     def broker(self) -> Product:
+        """What serves as the broker."""
         return self._state.broker
 
     @property
     def store(self) -> Product:
+        """What serves as the store."""
         return self._state.store
 
     @property
     def brokers(self) -> int:
+        """How many brokers the cluster has."""
         return self._state.brokers
 
     @property

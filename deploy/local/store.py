@@ -29,6 +29,7 @@ def native_binary() -> Path:
 
 
 def wheel_installed() -> bool:
+    """Whether the server in a wheel can be imported here."""
     return importlib.util.find_spec(WHEEL) is not None
 
 
@@ -72,6 +73,8 @@ def build(say: Say) -> Path:
 
 @dataclass(frozen=True)
 class Secantus(ProcessPart):
+    """The native or the wheel's server, as `kind` says, with its data in `home`."""
+
     kind: StoreKind
     home: Path
     logs: Path

@@ -16,11 +16,14 @@ CLUSTER_ID = "tansu_cluster"
 
 
 def tansu_installed() -> bool:
+    """Whether the broker in a wheel can be imported here."""
     return importlib.util.find_spec(WHEEL) is not None
 
 
 @dataclass(frozen=True)
 class Tansu(ProcessPart):
+    """The broker as a process of ours; what it holds ends with it."""
+
     home: Path
     logs: Path
     port: int

@@ -12,6 +12,8 @@ METADATA, METADATA_VERSION = 3, 4
 
 @dataclass(frozen=True)
 class ClusterView:
+    """A cluster as one of its brokers tells it."""
+
     cluster_id: str
     brokers: tuple[int, ...]
     """Node ids of the brokers that serve."""

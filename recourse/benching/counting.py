@@ -53,10 +53,12 @@ class Statements:
 
     @property
     def mongo_commands(self) -> float:
+        """Commands to the store, of all kinds, per 1,000 orders."""
         return round(sum(self.mongo.values()), 1)
 
     @property
     def kafka_requests(self) -> float:
+        """Requests to the broker, of all kinds, per 1,000 orders."""
         return round(sum(self.kafka.values()), 1)
 
 
