@@ -45,8 +45,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON line instead of t
 
 @dataclass(frozen=True)
 class Held:
-    """A record that was not handled. `id` is `topic:partition:offset` of where it lies: for a parked record of the topic it
-    came from, for a dead letter of `<service>.dlq`."""
+    """A record that was not handled. `id` says where it lies: a parked record stood at `topic:incarnation:partition:offset` (a
+    broker that forgot has other incarnations of its topics), a dead letter at `<service>.dlq:partition:offset`."""
 
     id: str
     service: str
@@ -60,6 +60,7 @@ class Held:
     """A dead letter that was sent again already."""
 
     def summary(self) -> dict[str, Any]:
+        """A line of the list, as JSON values."""
         return {
             "id": self.id,
             "kind": "parked" if self.parked else "dead_letter",
@@ -72,6 +73,7 @@ class Held:
         }
 
     def whole(self) -> dict[str, Any]:
+        """All of it, as JSON values; a body that is no JSON in hex."""
         value = self.raw.value or b""
         try:
             body: Any = json.loads(value)
@@ -136,8 +138,8 @@ def replay(
     if discard and everything:
         raise typer.BadParameter("--discard takes ids: each loss is to be meant")
 
-    async def do(desk: Desk) -> bool:
-        held = await desk.held()
+    async def do(shelf: Shelf) -> bool:
+        held = await shelf.held()
         todo = chosen(held, records) if records else [one for one in held if not one.replayed]
         if discard and not all(one.parked for one in todo):
             raise NoSuchRecord("only parked records can be discarded; a dead letter holds nothing up")
@@ -148,7 +150,7 @@ def replay(
         if not yes:
             typer.echo("nothing was done; add --yes to do it", err=True)
             return True
-        outcomes = [await desk.resume(one, discard=discard) for one in todo]
+        outcomes = [await shelf.resume(one, discard=discard) for one in todo]
         return all(outcomes)
 
     if not _run(data, do):
@@ -190,7 +192,7 @@ def dead_letter(raw: RawRecord, service: str, *, replayed: bool) -> Held:
 
 
 @dataclass
-class Desk:
+class Shelf:
     """Reads and resumes what is held, in the stores and on the topics of one stack."""
 
     settings: Settings
@@ -199,6 +201,7 @@ class Desk:
     producer: AIOKafkaProducer
 
     def database(self, service: str) -> Database:
+        """The database that a service keeps its parked records in."""
         return self.client[self.settings.prefixed(service)]
 
     async def held(self) -> list[Held]:
@@ -300,7 +303,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+async def open_shelf(settings: Settings) -> AsyncIterator[Shelf]:
     """Connects to broker and store, and closes both again."""
     client = connect(settings)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
@@ -308,21 +311,21 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     try:
         await admin.start()
         await producer.start()
-        yield Desk(settings, client, admin, producer)
+        yield Shelf(settings, client, admin, producer)
     finally:
         await producer.stop()
         await admin.close()
         client.close()
 
 
-async def _all_held(desk: Desk) -> list[Held]:
-    return await desk.held()
+async def _all_held(shelf: Shelf) -> list[Held]:
+    return await shelf.held()
 
 
-def _run(data: Path, work: Callable[[Desk], Awaitable[T]]) -> T:
-    async def at_the_desk() -> T:
-        async with open_desk(settings_of(data)) as desk:
-            return await work(desk)
+def _run(data: Path, work: Callable[[Shelf], Awaitable[T]]) -> T:
+    async def opened() -> T:
+        async with open_shelf(settings_of(data)) as shelf:
+            return await work(shelf)
 
     with failing_clearly(SettingsError, StackError, NoSuchRecord, KafkaError, PyMongoError):
-        return asyncio.run(at_the_desk())
+        return asyncio.run(opened())
