@@ -256,7 +256,7 @@ class Verifier:
     # Topics
 
     async def _caps(self) -> None:
-        """What the rules' counters say was given is what was put down or is remembered, each case once (CP-07)."""
+        """What the rules' counters say was given is what was put down or is remembered, each order once (CP-07)."""
         escalation = self._databases["escalation"]
         given: dict[str, set[str]] = {}
         async for page in in_pages(escalation["given"], size=2_000):
@@ -264,10 +264,10 @@ class Verifier:
                 given.setdefault(refund["slots"][0].partition("|")[0], set()).add(refund["_id"])
         async for page in in_pages(escalation["caps"]):
             for counter in page:
-                cases = given.pop(counter["_id"], set()) | {each["_id"] for each in counter["latest"]}
-                self._checked["automatic_refunds"] += len(cases)
-                if len(cases) != counter["total"]:
-                    self._found("caps_counted_once", counter["_id"], f"it counts {counter['total']}, given were {len(cases)}")
+                orders = given.pop(counter["_id"], set()) | {each["_id"] for each in counter["latest"]}
+                self._checked["automatic_refunds"] += len(orders)
+                if len(orders) != counter["total"]:
+                    self._found("caps_counted_once", counter["_id"], f"it counts {counter['total']}, given were {len(orders)}")
         for counter_id in given:
             self._found("caps_counted_once", counter_id, "refunds were given that no counter counts")
 

@@ -2,6 +2,7 @@
 happened."""
 
 import asyncio
+import dataclasses
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +16,7 @@ from contracts.cases import TakeAction
 from contracts.envelope import Envelope
 from contracts.matrix import RULES_KEY, TRIALS_KEY, BackTestDone, BackTestPart, DecisionRule, DecisionRuleContent, RunBackTest
 from contracts.topics import CASES_COMMANDS, CASES_EVENTS, ESCALATION_COMMANDS
-from engine.matrix import Opening, opening_of
+from engine.matrix import BackTest, Opening, opening_of
 from engine.programmes import Programmes
 from services.escalation.app import serve
 from services.escalation.caps import CAPS, GIVEN, Caps
@@ -205,9 +206,37 @@ async def test_caps_hold_and_are_used_up_for_owners_that_die_anywhere(running: R
     assert len(refunded) == 30, "every cap was used up: nothing was counted twice"
     assert await Caps(running.database("escalation")).give([(rule, opening) for opening in openings]) == given
     (counter,) = await running.database("escalation")[CAPS].find().to_list(None)
-    put_down = {each["_id"] for each in await running.database("escalation")[GIVEN].find().to_list(None)}
+    put_down = {each["case_id"] for each in await running.database("escalation")[GIVEN].find().to_list(None)}
     assert counter["total"] == 30
-    assert put_down | {each["_id"] for each in counter["latest"]} == given
+    assert put_down | {each["case_id"] for each in counter["latest"]} == given
+
+
+@pytest.mark.rule("CP-07", "NX-18")
+async def test_an_order_takes_up_one_share_however_many_of_its_cases_open_at_once(running: Running) -> None:
+    """Two cases of each of twenty orders, before any is decided: live as in a back-test, ten orders get the ten refunds. It is
+    the same where the second cases come later, or meet another rule."""
+    caps = Caps(running.database("escalation"))
+    rule = a_rule(content(caps={"per_day": 10}))
+    second_rule = rule.model_copy(update={"rule_id": "drl_2"})
+    both: list[tuple[DecisionRule, Opening]] = []
+    tried = BackTest(rule)
+    for number in range(20):
+        opening = an_opening(number)
+        second = dataclasses.replace(opening, case_id=f"{opening.case_id.rpartition('_')[0]}_2", reason="no_refund")
+        both += ((rule, opening), (rule, second))
+        tried.add(opening)
+        tried.add(second)
+    firsts = [opening.case_id for _, opening in both[:20:2]]
+    assert await caps.give(both) == set(firsts)
+    assert [each.case_id for each in tried.tried if each.decision == "refund"] == firsts
+    assert await caps.give(both[::-1]) == set(firsts), "asked again, each case gets its answer"
+    given_before = [(second_rule, opening) for _, opening in both[1:20:2]]
+    assert await caps.give(given_before) == set(), "another rule refunds nothing of what is refunded"
+    fresh = [(each, opening) for each in (rule, second_rule) for _, opening in both[20:]]
+    got = await caps.give(fresh)
+    assert {opening.case_id for _, opening in both[20::2]} == got, "one refund an order, now by the second rule"
+    totals = {each["_id"]: each["total"] for each in await running.database("escalation")[CAPS].find().to_list(None)}
+    assert totals == {"drl_1:2024-01-10": 10, "drl_2:2024-01-10": 10}
 
 
 @pytest.mark.rule("NX-18")
