@@ -30,6 +30,7 @@ CARRIES: dict[Topic, tuple[type[Message], ...]] = {
         rollouts.MakeRollout,
         rollouts.OptIn,
         rollouts.AnnounceRollout,
+        rollouts.TellOfRollouts,
     ),
     topics.INTAKE_EVENTS: (
         orders.MerchantChanged,

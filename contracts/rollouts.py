@@ -19,6 +19,7 @@ __all__ = [
     "RolloutAnnounced",
     "RolloutContent",
     "RolloutMade",
+    "TellOfRollouts",
 ]
 
 ROLLOUTS_KEY = "plt:rollouts"
@@ -83,6 +84,13 @@ class AnnounceRollout(Message, kind="rollout.announce"):
 
     rollout_id: str
     after: str = ""
+
+
+class TellOfRollouts(Message, kind="rollout.tell"):
+    """From intake itself: a merchant is new, or offers other programmes or speaks another language than before. It may be meant
+    by roll-outs whose announcement has begun without it."""
+
+    merchant_id: str
 
 
 # Events of intake

@@ -83,6 +83,8 @@ class RolloutTable(Model):
 
     rollouts: tuple[KeptRollout, ...] = ()
     opted_in: dict[str, dict[str, Moment]] = {}
+    begun: tuple[str, ...] = ()
+    """Roll-outs whose announcement has begun: for who comes to be meant from then on, it goes out by itself."""
     commands: tuple[str, ...] = ()
     """The latest that changed something: a copy that comes later is recognised."""
 

@@ -21,7 +21,7 @@ from contracts.orders import (
     ReturnInfoAged,
     SubmitReport,
 )
-from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, MakeRollout, OptIn
+from contracts.rollouts import ROLLOUTS_KEY, AnnounceRollout, MakeRollout, OptIn, TellOfRollouts
 from contracts.topics import READS, Topic
 from engine.programmes import Programmes
 from services.intake.answers import refused
@@ -85,7 +85,7 @@ class IntakeHandler:
                 wanted.add(message.content.merchant_id)
             elif isinstance(message, MakeRollout):
                 wanted.update(message.content.merchants or ())
-            elif isinstance(message, OptIn):
+            elif isinstance(message, OptIn | TellOfRollouts):
                 wanted.add(message.merchant_id)
             elif isinstance(message, AnnounceRollout):
                 announced.append(inbound)
@@ -138,7 +138,7 @@ class IntakeHandler:
             if isinstance(message, ChangeDesk):
                 return change_desk(state, inbound, message, self._programmes)
             return put_merchant(state, inbound, message, self._programmes.known())
-        if isinstance(message, MakeRollout | OptIn | AnnounceRollout):
+        if isinstance(message, MakeRollout | OptIn | AnnounceRollout | TellOfRollouts):
             table = state if isinstance(state, RolloutTable) else None
             return change_rollouts(table, inbound, message, self._programmes, context)
         if isinstance(state, MerchantFile | RolloutTable):

@@ -12,7 +12,8 @@ from contracts.ids import derived, merchant_key
 from contracts.notices import TellMerchant
 from contracts.orders import DeclareInsolvency, Merchant, MerchantChanged, MerchantProfile, PutMerchant, ReturnInfoAged
 from contracts.problems import FieldError, Problem
-from contracts.topics import NOTIFICATIONS_COMMANDS
+from contracts.rollouts import ROLLOUTS_KEY, TellOfRollouts
+from contracts.topics import INTAKE_COMMANDS, NOTIFICATIONS_COMMANDS
 from engine.calendar import zone_of
 from services.intake.answers import may_see, refused, repeated, settled, told, wrong
 from services.intake.documents import MerchantFile, State, remember
@@ -22,8 +23,8 @@ __all__ = ["declare_insolvency", "put_merchant", "remind_return_info"]
 _NEARLY_OLD = timedelta(days=335)
 """From a month before its merchant is reminded of it, return information is confirmed by putting it again as it is (CP-05)."""
 
-_OF_THE_PLATFORM = ("certified_at", "seal_live_at")
 _NOT_ITS_OWN = "What a merchant has agreed is replaced by the platform or the partner that created it."
+_OF_THE_PLATFORM = ("certified_at", "seal_live_at")
 
 
 def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMerchant, known: Collection[str]) -> Step[State]:
@@ -69,12 +70,21 @@ def put_merchant(file: MerchantFile | None, inbound: Inbound, command: PutMercha
     )
     if file is None:
         new = MerchantFile(merchant=merchant, commands=(envelope.id,))
-        return Step(new, (settled(envelope, MerchantChanged(merchant=merchant)),))
+        return Step(new, (settled(envelope, MerchantChanged(merchant=merchant)), _ask_of_rollouts(merchant, envelope.time)))
     if merchant == file.merchant:
         return Step(file, (repeated(envelope, _href(command.merchant_id)),))
     merchant = merchant.model_copy(update={"version": file.merchant.version + 1, "return_info_at": envelope.time})
     after = file.model_copy(update={"merchant": merchant, "commands": remember(file.commands, envelope.id)})
-    return Step(after, (settled(envelope, MerchantChanged(merchant=merchant, desk=file.desk)),))
+    changed = settled(envelope, MerchantChanged(merchant=merchant, desk=file.desk))
+    if (merchant.programmes, merchant.locale) == (file.merchant.programmes, file.merchant.locale):
+        return Step(after, (changed,))
+    return Step(after, (changed, _ask_of_rollouts(merchant, envelope.time)))
+
+
+def _ask_of_rollouts(merchant: Merchant, at: datetime) -> Emission:
+    """Have a merchant told of what was announced before it was meant (BP-24)."""
+    command = TellOfRollouts(merchant_id=merchant.merchant_id)
+    return Emission(INTAKE_COMMANDS, command, at, sequenced=False, key=ROLLOUTS_KEY)
 
 
 def _confirmed_at(file: MerchantFile | None, at: datetime) -> datetime:

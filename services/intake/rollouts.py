@@ -19,6 +19,7 @@ from contracts.rollouts import (
     RolloutAnnounced,
     RolloutContent,
     RolloutMade,
+    TellOfRollouts,
 )
 from contracts.topics import INTAKE_COMMANDS, NOTIFICATIONS_COMMANDS
 from engine.programmes import Programmes, in_language, meant_for
@@ -43,14 +44,16 @@ def concerns(rollout: KeptRollout, merchant: Merchant) -> bool:
 def change_rollouts(
     table: RolloutTable | None,
     inbound: Inbound,
-    command: MakeRollout | OptIn | AnnounceRollout,
+    command: MakeRollout | OptIn | AnnounceRollout | TellOfRollouts,
     programmes: Programmes,
     context: Context,
 ) -> Step[State]:
     """Make a roll-out (the platform; 422 for a version that there is not, a merchant that does not offer it, a moment that is
     past), opt in (404 for a merchant that is not the caller's, 422 for a roll-out that is not meant for it or in force
-    already), or tell a page of merchants."""
+    already), tell a page of merchants, or one that was not meant yet."""
     known = table or RolloutTable()
+    if isinstance(command, TellOfRollouts):
+        return Step(table, _missed(known, command, programmes, context, inbound.envelope.time))
     if isinstance(command, AnnounceRollout):
         return _announce(table, known, inbound, command, programmes, context)
     if inbound.envelope.id in known.commands:
@@ -158,21 +161,38 @@ def _announce(
     if page is None:  # the roll-out was made in this very batch, after its pages were looked up
         again = Emission(INTAKE_COMMANDS, command, now, sequenced=False, key=ROLLOUTS_KEY)
         return Step(table, (again,))
-    opted_in = known.opted_in.get(rollout.rollout_id, {})
     mails = tuple(
-        _mail(rollout, merchant, programmes, now)
-        for merchant in page.merchants
-        if concerns(rollout, merchant) and opted_in.get(merchant.merchant_id, rollout.effective_at) > now
+        _mail(rollout, merchant, programmes, now) for merchant in page.merchants if _awaits(known, rollout, merchant, now)
     )
+    if rollout.rollout_id not in known.begun:
+        known = known.model_copy(update={"begun": (*known.begun, rollout.rollout_id)})
     if page.more:
         go_on = AnnounceRollout(rollout_id=rollout.rollout_id, after=page.merchants[-1].merchant_id)
-        return Step(table, (*mails, Emission(INTAKE_COMMANDS, go_on, now, sequenced=False, key=ROLLOUTS_KEY)))
+        return Step(known, (*mails, Emission(INTAKE_COMMANDS, go_on, now, sequenced=False, key=ROLLOUTS_KEY)))
     done = tuple(
         each.model_copy(update={"announced_at": now}) if each.rollout_id == rollout.rollout_id else each
         for each in known.rollouts
     )
     event = RolloutAnnounced(rollout_id=rollout.rollout_id, at=now)
     return Step(known.model_copy(update={"rollouts": done}), (*mails, told(inbound.envelope, event)))
+
+
+def _awaits(known: RolloutTable, rollout: KeptRollout, merchant: Merchant, now: datetime) -> bool:
+    """Whether a roll-out is still to come for a merchant that it is meant for."""
+    chosen = known.opted_in.get(rollout.rollout_id, {})
+    return concerns(rollout, merchant) and chosen.get(merchant.merchant_id, rollout.effective_at) > now
+
+
+def _missed(
+    known: RolloutTable, command: TellOfRollouts, programmes: Programmes, context: Context, now: datetime
+) -> tuple[Emission, ...]:
+    """The announcements that have begun without a merchant: their pages may have been read before it was meant. Those that are
+    to come find it. Who was told hears nothing twice: the ids are the same."""
+    begun = [each for each in known.rollouts if each.announced_at is not None or each.rollout_id in known.begun]
+    merchant = context.merchants.get(command.merchant_id)
+    if merchant is None:
+        return ()
+    return tuple(_mail(rollout, merchant, programmes, now) for rollout in begun if _awaits(known, rollout, merchant, now))
 
 
 def _mail(rollout: KeptRollout, merchant: Merchant, programmes: Programmes, now: datetime) -> Emission:

@@ -350,6 +350,7 @@ EXAMPLES: tuple[Message, ...] = (
     rollouts.MakeRollout(rollout_id="rlo_1", content=rollout_content, actor=PLATFORM),
     rollouts.OptIn(rollout_id="rlo_1", merchant_id=MERCHANT_ID, since=AT, given=True, actor=MERCHANT),
     rollouts.AnnounceRollout(rollout_id="rlo_1", after=MERCHANT_ID),
+    rollouts.TellOfRollouts(merchant_id=MERCHANT_ID),
     rollouts.RolloutMade(
         rollout=rollouts.KeptRollout(**dict(rollout_content), rollout_id="rlo_1", made_at=AT, announce_at=AT, announced_at=AT)
     ),

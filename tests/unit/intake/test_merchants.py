@@ -29,7 +29,7 @@ def changed(answer: object) -> Merchant:
 
 def test_a_new_merchant_belongs_to_who_put_it_and_has_the_zone_of_its_country() -> None:
     trade = of_merchant()
-    (emission,) = trade.tell(put(profile()), id_="c1")
+    emission, _ = trade.tell(put(profile()), id_="c1")
     merchant = changed(emission.message)
     assert (merchant.created_by, merchant.timezone, merchant.version) == ("partner-1", "Europe/Berlin", 1)
     assert (emission.settles, emission.sequenced, emission.command_id) == (True, True, "c1")

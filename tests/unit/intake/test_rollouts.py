@@ -21,6 +21,7 @@ from contracts.rollouts import (
     RolloutAnnounced,
     RolloutContent,
     RolloutMade,
+    TellOfRollouts,
 )
 from engine.programmes import Programmes
 from services.intake import rollouts as rollouts_module
@@ -28,7 +29,18 @@ from services.intake.context import Context, MerchantPage
 from services.intake.documents import RolloutTable
 from services.intake.handlers import IntakeHandler
 from services.intake.rollouts import concerns
-from tests.unit.intake.trading import MERCHANT, OTHER_PARTNER, PARTNER, PLACED, PLATFORM, Trade, merchant, pointers
+from tests.unit.intake.trading import (
+    MERCHANT,
+    OTHER_PARTNER,
+    PARTNER,
+    PLACED,
+    PLATFORM,
+    Trade,
+    merchant,
+    pointers,
+    profile,
+    put,
+)
 
 DAY = timedelta(days=1)
 MERCHANTS = {
@@ -191,6 +203,56 @@ def test_who_has_it_already_is_not_told_and_a_page_that_was_not_read_is_asked_fo
     mail, done = desk.tell(command, "a-2")
     assert mail.message.merchant_id == "roma"  # type: ignore[attr-defined]
     assert isinstance(done.message, RolloutAnnounced)
+
+
+@pytest.mark.rule("BP-24")
+def test_who_comes_to_be_meant_once_the_announcement_has_begun_is_told_by_itself_and_nobody_twice() -> None:
+    desk = Desk()
+    desk.make("rlo_1", locales=["it"])
+    desk.make("rlo_2", announce_days=1)
+
+    def told(merchant_id: str) -> list[tuple[Any, ...]]:
+        mails = desk.tell(TellOfRollouts(merchant_id=merchant_id))
+        return [(mail.id, mail.key, getattr(mail.message, "notice", None)) for mail in mails]
+
+    assert told("roma") == [], "what is to be announced finds it"
+    desk.now += 6 * DAY
+    desk.pages["a-1"] = page("milano", more=True)
+    first, _ = desk.tell(AnnounceRollout(rollout_id="rlo_1"), "a-1")
+    assert [key for _, key, _ in told("roma")] == ["mer:roma"], "the page on which it would stand may have been read"
+    desk.pages["a-2"] = page("shop")
+    desk.tell(AnnounceRollout(rollout_id="rlo_1", after="milano"), "a-2")
+    assert told("milano") == [(first.id, "mer:milano", "policy_change")], "under the id of its announcement"
+    assert (told("shop"), told("issues")) == ([], [])
+    assert isinstance(desk.opt_in("roma", actor=PARTNER), MerchantOptedIn)
+    assert told("roma") == []
+    desk.now += 14 * DAY
+    assert told("milano") == [], "it is in force"
+
+
+@pytest.mark.rule("BP-24")
+def test_roll_outs_are_asked_of_for_who_is_new_or_changes_what_they_are_meant_by() -> None:
+    trade = Trade(key="mer:shop")
+
+    def asked(**changes: Any) -> list[Emission]:
+        return trade.tell(put(profile(**changes), PARTNER))[1:]
+
+    (new,) = asked()
+    assert (new.message, new.key) == (TellOfRollouts(merchant_id="shop"), ROLLOUTS_KEY)
+    assert asked(name="Another name") == []
+    assert len(asked(locale="it")) == 1
+    assert len(asked(locale="it", programmes=["buyer-protection", "order-issues"])) == 1
+
+
+def test_a_table_of_before_knows_what_was_announced() -> None:
+    desk = Desk()
+    desk.make(locales=["it"])
+    desk.now += 6 * DAY
+    desk.pages["a-1"] = page("milano")
+    desk.tell(AnnounceRollout(rollout_id="rlo_1"), "a-1")
+    kept = {name: value for name, value in desk.handler.dump(desk.state).items() if name != "begun"}
+    desk.state = desk.handler.load(kept)
+    assert len(desk.tell(TellOfRollouts(merchant_id="roma"))) == 1
 
 
 @pytest.mark.rule("BP-24")

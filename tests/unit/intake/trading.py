@@ -27,6 +27,7 @@ from contracts.orders import (
     SubmitReport,
 )
 from contracts.problems import Problem
+from contracts.topics import INTAKE_COMMANDS
 from engine.programmes import Programmes
 from services.intake.context import Context
 from services.intake.documents import MerchantFile, OrderFile, State
@@ -134,8 +135,8 @@ class Trade:
         return replace(context, claims=self.claims)
 
     def ask(self, message: Message, **envelope: Any) -> Message:
-        """The one message that answers."""
-        (emission,) = self.tell(message, **envelope)
+        """The one message that answers. What intake asks of itself is none."""
+        (emission,) = (each for each in self.tell(message, **envelope) if each.topic is not INTAKE_COMMANDS)
         return emission.message
 
     def problem(self, message: Message, **envelope: Any) -> Problem:
