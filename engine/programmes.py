@@ -71,6 +71,7 @@ class Calendar(Terms):
 
     @cached_property
     def working(self) -> WorkingDays:
+        """As deadlines are reckoned by it."""
         return WorkingDays(self.weekdays, self.holidays)
 
 
@@ -163,7 +164,9 @@ class When(Terms):
     answered: bool | None = None
     """Whether the merchant has ever answered this case."""
     mark: str | None = None
+    """This circumstance of the case is remembered, see `Effects.mark`."""
     no_mark: str | None = None
+    """It is not."""
     fact: FactKind | None = None
     """The order has such a fact."""
     own_turn: bool | None = None
@@ -181,6 +184,7 @@ class When(Terms):
 
     @cached_property
     def guards(self) -> tuple[tuple[str, Any], ...]:
+        """The guards that are given, as (name, value)."""
         return tuple((name, value) for name in type(self).model_fields if (value := getattr(self, name)) is not None)
 
 
@@ -238,17 +242,23 @@ class Effects(Terms):
     mark: str | None = None
     """Remember the moment under this name."""
     proposal: Literal["made", "accepted", "settled", "declined", "lapsed"] | None = None
+    """The platform makes a proposal, its reader accepts it, the last one to accept settles it, one declines it, or it lapses in
+    silence."""
     reverse: Literal["presumed", "provider"] | None = None
     """What was executed and so confirmed has not flowed: it is a promise again. A presumed refund that a fact has proved
     stays."""
     release: bool = False
     """Let go of what is promised."""
     reserve: Reserve | None = None
+    """Promise money."""
     execute: Literal["buyer", "presumed"] | None = None
     """What is promised has flowed, confirmed by."""
     flow: Flow | None = None
+    """Money has flowed that nobody had promised."""
     protection_ends: bool = False
+    """The protection of the order ends with this row (BP-26)."""
     reopen: bool = False
+    """The case has ended and is open again."""
     remark: bool = False
     """The field `text` becomes an internal remark; nothing else changes."""
     remind: bool = False
@@ -258,6 +268,7 @@ class Effects(Terms):
 
     @cached_property
     def named(self) -> dict[str, Any]:
+        """The effects that are given, by name."""
         return self.model_dump(exclude_defaults=True)
 
 
@@ -281,9 +292,11 @@ class Transition(Terms):
     to: CaseState | None = None
     """None: the case stays where it is, with its deadlines."""
     turn: Party | None = None
+    """Whose turn it is from then on; by default as the state says."""
     turn_field: str | None = None
     """The action's choice that names whose turn it is."""
     deadlines: tuple[str, ...] | None = None
+    """Kinds of deadlines that it sets; by default those of the state that it leads to."""
     keeps: tuple[str, ...] = ()
     """Kinds of deadlines that stand on, for a row that moves; it ends all others."""
     ends: tuple[str, ...] = ()
@@ -300,6 +313,7 @@ class Transition(Terms):
 
     @property
     def trigger(self) -> Trigger:
+        """Which of the four it is."""
         return "report" if self.report else "action" if self.action else "silence" if self.silence else "fact"
 
     @property
@@ -415,6 +429,7 @@ def _contradictions(programme: Programme) -> Iterator[str]:
 
 
 def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
+    """What is wrong with a row, by itself and beside the parts of the programme that it names."""
     if sum(map(bool, (row.report, row.action, row.silence, row.fact))) != 1:
         yield "name exactly one of report, action, silence and fact"
         return
@@ -431,7 +446,16 @@ def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
             yield f"there is no action {row.action}"
             return
         fields = programme.actions[row.action].fields
-    for code in row.report:
+    yield from _unknown_names(programme, row, fields)
+    yield from _impossible_effects(row, fields)
+    yield from _impossible_moves(programme, row)
+    if row.trigger == "silence" and not (row.consequence and row.text.get("en")):
+        yield "silence needs a consequence and its English text"
+
+
+def _unknown_names(programme: Programme, row: Transition, fields: Mapping[str, FormField]) -> Iterator[str]:
+    """What a row names and the programme, or the form of its action, does not have."""
+    for code in (*row.report, *(row.when.reason or ())):
         if code not in programme.reasons:
             yield f"there is no reason {code}"
     for kind in (*(row.deadlines or ()), *row.keeps, *row.ends, *row.meets, *((row.silence,) if row.silence else ())):
@@ -443,19 +467,27 @@ def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
             yield f"the form has no choice {name} of {', '.join(sorted(unknown))}"
     if row.turn_field is not None and row.turn_field not in fields:
         yield f"the form has no field {row.turn_field}"
+    if row.outcome is not None and row.outcome not in programme.outcomes:
+        yield f"there is no outcome {row.outcome}"
+
+
+def _impossible_effects(row: Transition, fields: Mapping[str, FormField]) -> Iterator[str]:
+    """Effects that lack what they are made from, or that exclude each other."""
+    effects = row.effects
     if (row.amount is not None) and not any(field.type == "refund_amount" for field in fields.values()):
         yield "the form has no refund amount"
-    if row.effects.reserve is not None and row.effects.reserve.amount == "refund_amount" and row.amount is None:
+    if effects.reserve is not None and effects.reserve.amount == "refund_amount" and row.amount is None:
         yield "it reserves an amount that it does not ask for"
     if any((field.type == "refund_amount") != (name == "refund_amount") for name, field in fields.items()):
         yield "the field of a refund amount, and no other, is called refund_amount"
-    if row.effects.answer is True and "refund" not in fields:
+    if effects.answer is True and "refund" not in fields:
         yield "its answer is in no field: name it"
-    for code in row.when.reason or ():
-        if code not in programme.reasons:
-            yield f"there is no reason {code}"
-    if row.effects.execute is not None and row.effects.reserve is not None and row.effects.reserve.executor == "platform":
+    if effects.execute is not None and effects.reserve is not None and effects.reserve.executor == "platform":
         yield "what the platform pays is executed when its provider says so"
+
+
+def _impossible_moves(programme: Programme, row: Transition) -> Iterator[str]:
+    """Moves that would leave a case open with nobody to go on, or ended without an outcome."""
     if row.trigger == "report" and row.to is None:
         yield "a report needs a state to open in"
     if row.to is None:
@@ -473,10 +505,6 @@ def _contradictions_of(programme: Programme, row: Transition) -> Iterator[str]:
         set_or_kept = row.keeps or (terms.deadlines if row.deadlines is None else row.deadlines)
         if turn != "platform" and not set_or_kept and not terms.waits_for:
             yield "an open case needs a deadline or is the platform's turn"
-    if row.outcome is not None and row.outcome not in programme.outcomes:
-        yield f"there is no outcome {row.outcome}"
-    if row.trigger == "silence" and not (row.consequence and row.text.get("en")):
-        yield "silence needs a consequence and its English text"
 
 
 class Programmes:
