@@ -9,9 +9,9 @@ import pytest
 
 from contracts.asyncapi import asyncapi
 from contracts.base import Message
-from contracts.compatibility import breaking_changes
 from contracts.envelope import Unreadable, decode
 from contracts.registry import MESSAGES, UPCASTERS, type_name
+from tests.contract.compatibility import breaking_changes
 from tests.contract.examples import EXAMPLES
 from tests.contract.golden import GOLDEN, as_json, record_file, record_of, schema_file
 
