@@ -186,9 +186,9 @@ class Protection(Model):
         Literal["not_certified", "seal_not_live", "not_activated", "insolvency_declared", "satisfied", "case_outcome"] | None
     ) = None
     ends_at: Moment | None = None
-    """None where there never was a protection."""
+    """When it ends unless something ends it before; of one that has ended, when it did. None where there never was one."""
     check_in_at: Moment | None = None
-    """When the buyer is asked whether all went well; None when that moment was past at registration."""
+    """When the buyer is asked whether all went well; None when that moment was past at registration or the end came first."""
 
 
 class Payout(Model):
@@ -270,9 +270,9 @@ class PutMerchant(Message, kind="merchant.put"):
     profile: MerchantProfile
     if_match: int | None = None
     """The version of the merchant that its sender has read."""
-    actor: Actor
     given: bool = False
     """The actor is a partner that was given the merchant, as the gateway knows from its key; so too in the commands below."""
+    actor: Actor
 
 
 class DeclareInsolvency(Message, kind="merchant.declare-insolvency"):

@@ -7,7 +7,7 @@ from contracts.orders import Merchant, OpenCase, OrderContent, Payout, Protectio
 from engine.calendar import add, before
 from engine.programmes import Programme
 
-__all__ = ["ProtectionState", "Refused", "eligibility", "protection_now", "refusal_of", "standing_with"]
+__all__ = ["ProtectionState", "Refused", "eligibility", "ended", "protection_now", "refusal_of", "standing_with"]
 
 ProtectionState = Literal["active", "ended", "expired", "none"]
 
@@ -83,13 +83,20 @@ def refusal_of(
     return None
 
 
-def standing_with(standing: Standing, open_cases: tuple[OpenCase, ...], protection_ends: bool = False) -> Standing:
+def ended(protection: Protection, reason: Literal["satisfied", "case_outcome"], at: datetime) -> Protection:
+    """A protection that ended at a moment, before its time (BP-07) or, where a case has extended it, after (BP-26). A buyer
+    that was not asked by then is not asked any more."""
+    asked_at = protection.check_in_at if protection.check_in_at is not None and protection.check_in_at <= at else None
+    return protection.model_copy(update={"state": "ended", "reason": reason, "ends_at": at, "check_in_at": asked_at})
+
+
+def standing_with(standing: Standing, open_cases: tuple[OpenCase, ...], ended_at: datetime | None = None) -> Standing:
     """An order's standing with other open cases: payout held iff one is open, status reported until the last has ended
-    (OI-08), and the protection ended where a case ended it (BP-26). An ended protection does not come back. The version
-    is the caller's to count."""
+    (OI-08), and the protection ended where a case ended it, at `ended_at` (BP-26). An ended protection does not come back.
+    The version is the caller's to count."""
     protection = standing.protection
-    if protection_ends and protection.state == "active":
-        protection = protection.model_copy(update={"state": "ended", "reason": "case_outcome"})
+    if ended_at is not None and protection.state == "active":
+        protection = ended(protection, "case_outcome", ended_at)
     known = dict.fromkeys((*standing.cases, *(case.case_id for case in open_cases)))
     return standing.model_copy(
         update={

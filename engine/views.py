@@ -197,7 +197,7 @@ def preview(
     over = left.executed + left.reserved - left.paid
     if standing is not None:
         ends = any(each.change.protection_ends for each in events if hasattr(each, "change"))  # type: ignore[attr-defined]
-        after = standing_with(standing, open_cases_of(file), protection_ends=ends)
+        after = standing_with(standing, open_cases_of(file), last.at if ends else None)
         protection = PreviewProtection(state=protection_now(after, last.at), ends_at=after.protection.ends_at)
     return Preview(
         state=case.state,

@@ -186,7 +186,7 @@ def follow_case(file: OrderFile | None, inbound: Inbound, event: CaseEvent) -> S
     open_cases = tuple(
         OpenCase(case_id=case.case_id, programme=case.programme, reason=case.reason) for case in cases if case.closed_at is None
     )
-    standing = standing_with(file.standing, open_cases, change.protection_ends)
+    standing = standing_with(file.standing, open_cases, event.at if change.protection_ends else None)
     standing = standing.model_copy(update={"version": file.standing.version + 1})
     after = file.model_copy(update={"cases": cases, "standing": standing})
     changed = Emission(

@@ -27,7 +27,7 @@ from contracts.orders import (
 from contracts.problems import FieldError, Problem
 from contracts.topics import INTAKE_COMMANDS
 from engine.programmes import Programme, Programmes, Reason
-from engine.protection import refusal_of, standing_with
+from engine.protection import ended, refusal_of, standing_with
 from services.intake.answers import may_see, order_full, refused, repeated, settled, told, wrong
 from services.intake.context import Context, claim_id
 from services.intake.documents import CaseSpan, OrderFile, State
@@ -184,7 +184,7 @@ def _opened(file: OrderFile, inbound: Inbound, report: Report, programme: Progra
 
 
 def _satisfied(file: OrderFile, inbound: Inbound, report: Report, programme: Programme) -> Step[State]:
-    protection = file.standing.protection.model_copy(update={"state": "ended", "reason": "satisfied"})
+    protection = ended(file.standing.protection, "satisfied", report.at)
     standing: Standing = file.standing.model_copy(update={"protection": protection, "version": file.standing.version + 1})
     after = file.model_copy(update={"reports": (*file.reports, report), "standing": standing})
     return Step(after, (settled(inbound.envelope, _accepted(after, report, None, programme)),))

@@ -126,8 +126,7 @@ def test_a_full_refund_received_closes_the_case_and_ends_the_protection(world: W
     closed = buyer.act(case, "react", reaction="received")
     assert (closed["state"], closed["outcome"], closed["turn"]) == ("resolved", "refunded", None)
     after = buyer.order(order["order_id"])
-    assert after["protection"]["state"] == "ended"
-    assert after["protection"]["reason"] == "case_outcome"
+    assert after["protection"] == {"state": "ended", "reason": "case_outcome", "ends_at": closed["closed_at"]}
     assert after["payout"]["held"] is False
     assert after["status"] == "completed"
     assert ledger(world, order) == {"paid": "80.00", "reserved": "0.00", "executed": "80.00", "refundable": "0.00"}

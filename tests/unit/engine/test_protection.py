@@ -8,7 +8,7 @@ import pytest
 from contracts.orders import OpenCase, ReportContent
 from engine.calendar import add
 from engine.programmes import Programmes
-from engine.protection import eligibility, protection_now, refusal_of, standing_with
+from engine.protection import eligibility, ended, protection_now, refusal_of, standing_with
 from tests.unit.engine.playing import PLACED, ZONE, content, merchant, standing
 
 POLICY = Programmes.shipped().get("buyer-protection", 2)
@@ -108,7 +108,19 @@ def test_a_standing_follows_its_open_cases() -> None:
     assert (reported.status, reported.payout.held, reported.cases) == ("reported_problem", True, ("cas_1",))
     closed = standing_with(reported, ())
     assert (closed.status, closed.payout.held, closed.protection.state) == ("completed", False, "active")
-    ended = standing_with(reported, (), protection_ends=True)
-    assert (ended.protection.state, ended.protection.reason) == ("ended", "case_outcome")
-    assert standing_with(ended, (OPEN,)).protection.state == "ended"
+    after = standing_with(reported, (), PLACED + timedelta(days=40))
+    assert (after.protection.state, after.protection.reason) == ("ended", "case_outcome")
+    assert after.protection.ends_at == PLACED + timedelta(days=40)
+    reopened = standing_with(after, (OPEN,))
+    assert standing_with(reopened, (), PLACED + timedelta(days=50)).protection == after.protection
     assert standing_with(standing(), ()).status == "open"
+
+
+@pytest.mark.rule("BP-07", "BP-05", "BP-26")
+@pytest.mark.parametrize(("day", "asked"), [(3, False), (23, True), (40, True)])
+def test_an_ended_protection_says_when_it_did(day: int, asked: bool) -> None:
+    active = eligibility(merchant(), content(), PLACED, POLICY)
+    at = add(PLACED, f"P{day}D", ZONE)
+    protection = ended(active, "satisfied", at)
+    assert (protection.state, protection.reason, protection.ends_at) == ("ended", "satisfied", at)
+    assert protection.check_in_at == (active.check_in_at if asked else None)

@@ -296,6 +296,7 @@ def test_a_full_refund_received_ends_the_protection_for_good() -> None:
     assert not ended.settles
     protection = ended.message.standing.protection
     assert (protection.state, protection.reason) == ("ended", "case_outcome")
+    assert (protection.ends_at, protection.check_in_at) == (trade.file.cases[0].closed_at, None)
     (reopened,) = trade.case_moves(1, REOPENED, command_id="act")
     assert isinstance(reopened.message, OrderChanged)
     standing = reopened.message.standing
@@ -329,8 +330,9 @@ def test_a_moment_that_is_not_the_orders_asks_nobody() -> None:
 @pytest.mark.rule("BP-26")
 def test_nobody_is_asked_once_the_protection_has_ended() -> None:
     trade = registered()
+    due_at = trade.file.standing.protection.check_in_at
     trade.report("satisfied")
-    assert trade.check_in() == []
+    assert trade.check_in(due_at) == []
 
 
 DUE = PLACED + timedelta(days=23)

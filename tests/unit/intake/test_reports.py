@@ -55,6 +55,7 @@ def test_satisfied_ends_the_protection_at_once(trade: Trade) -> None:
     assert (told.case_id, emission.settles) == (None, True)
     assert (told.standing.status, told.standing.payout.held) == ("open", False)
     assert (told.standing.protection.state, told.standing.protection.reason) == ("ended", "satisfied")
+    assert (told.standing.protection.ends_at, told.standing.protection.check_in_at) == (told.report.at, None)
     assert trade.repeated(trade.reporting("satisfied"), id_="c1") == f"/v1/orders/{ORDER_ID}"
     assert trade.problem(trade.reporting("satisfied")).extra["refusal"] == "protection_ended"
 
