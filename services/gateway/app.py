@@ -14,6 +14,7 @@ from engine.programmes import Programmes
 from services.gateway.api import create_app
 from services.gateway.commands import Commands
 from services.gateway.context import Gateway
+from services.gateway.heads import with_head
 from services.gateway.idempotency import Idempotency
 from services.gateway.inbound.listener import Listener
 from services.gateway.inbound.mailroom import Mailroom
@@ -75,7 +76,7 @@ async def _run(
     mailroom = Mailroom(gateway, MailStore(runtime.database), settings.inbound_authserv)
     await mailroom.mails.create_indexes()
     runtime.metrics.append(mailroom.metrics)
-    server = HttpServer(create_app(gateway, mailroom), listener)
+    server = HttpServer(with_head(create_app(gateway, mailroom)), listener)
     background = [waiting.listen, server.serve, mailroom.work, mass.work]
     if inbound is not None:
         background.append(Listener(mailroom, inbound, f"inbound.{mailroom.domain}").serve)

@@ -179,7 +179,7 @@ def as_problem(error: Exception) -> ProblemError:
                     type="/problems/method-not-allowed",
                     title="The method is not for this address",
                     status=405,
-                    detail="OPTIONS on the same address lists what is.",
+                    detail="The `Allow` header of this answer lists what is.",
                 ),
                 error.headers,
             )

@@ -100,7 +100,13 @@ async def test_problems_explain_themselves(platform: Platform) -> None:
 async def test_wrong_methods_and_types(platform: Platform) -> None:
     answer = await platform.agent.ask("PATCH", "/v1/orders")
     assert (answer.status_code, answer.json()["type"]) == (405, "/problems/method-not-allowed")
-    assert "POST" in answer.headers["allow"]
+    assert {"GET", "HEAD", "POST"} <= set(answer.headers["allow"].split(", "))
+    merchant_id, staff = await platform.shop()
+    read, head = [await staff.ask(method, f"/v1/merchants/{merchant_id}") for method in ("GET", "HEAD")]
+    assert (head.status_code, head.content) == (200, b"")
+    assert [head.headers[name] for name in ("etag", "content-length")] == [
+        read.headers[name] for name in ("etag", "content-length")
+    ]
     assert (await platform.agent.ask("POST", "/v1/orders", content=b"{}")).status_code == 415
     huge = await platform.agent.post("/v1/orders", {"x": "y" * (1024 * 1024)})
     assert huge.status_code == 413

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from services.gateway.api import create_app
 from services.gateway.documented import PAGED
+from services.gateway.heads import with_head
 from services.gateway.problems import EXPLAINED
 
 APP = create_app(SimpleNamespace(sandbox=object()), SimpleNamespace())  # pyright: ignore[reportArgumentType]
@@ -33,7 +34,7 @@ ROUTES = sorted(api_routes(), key=lambda each: each[:2])
 
 @pytest_asyncio.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=cast("Any", APP))
+    transport = httpx.ASGITransport(app=cast("Any", with_head(cast("Any", APP))))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as made:
         yield made
 
@@ -65,6 +66,18 @@ def raised() -> Iterator[tuple[str, int]]:
 def test_every_problem_has_a_page_that_explains_it() -> None:
     explained = {(f"/problems/{name}", each.status) for name, each in EXPLAINED.items()}
     assert set(raised()) == explained
+
+
+async def test_head_is_answered_as_get_is_without_the_content(client: httpx.AsyncClient) -> None:
+    page, head = await client.get("/problems/not-found"), await client.head("/problems/not-found")
+    assert (head.status_code, head.headers, head.content) == (200, page.headers, b"")
+    assert int(head.headers["content-length"]) == len(page.content) > 0
+    gets = {path for method, path, _ in ROUTES if method == "GET"}
+    for path in sorted({path for _, path, _ in ROUTES}):
+        head = await client.head(path, params={"foo": "1"})
+        assert (head.status_code, head.content) == (422 if path in gets else 405, b""), path
+        allowed = (await client.patch(path)).headers["allow"].split(", ")
+        assert ("HEAD" in allowed) == ("GET" in allowed) == (path in gets), path
 
 
 def test_every_list_is_read_page_by_page() -> None:
