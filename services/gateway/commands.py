@@ -20,8 +20,9 @@ from services.gateway.requests import Preference
 from services.gateway.store import COMMANDS, KEPT_S, PENDING, Document, PointReads, wall_clock
 from services.gateway.waiting import Waiting
 
-__all__ = ["Commands", "Promised"]
+__all__ = ["Commands", "Promised", "pending", "place_of"]
 
+_PREFIX = "cmd_"
 _PUBLISH_S = 10.0
 """How long a client waits for the broker to take its command, in seconds."""
 
@@ -102,19 +103,33 @@ class Commands:
             upsert=True,
         )
         headers = {"Preference_Applied": promised.applied} if promised.applied else {}
-        location = place or f"/v1/commands/{promised.command_id}"
-        return answer(202, {"command_id": promised.command_id, "status": "pending"}, Location=location, **headers)
+        location = place or place_of(promised.command_id)
+        return answer(202, pending(promised.command_id), Location=location, **headers)
 
     async def state(self, principal: Principal, command_id: str) -> dict[str, Any]:
-        """{command_id, status, result?, problem?} of a command that this caller was promised. Raises 404."""
-        pending, outcome = await asyncio.gather(self._reads.get(PENDING, command_id), self._reads.get(COMMANDS, command_id))
-        mine = pending is not None and pending["principal"] == principal.name
-        if not mine and (principal.role != "platform" or (pending is None and outcome is None)):
+        """{command_id, status, result?, problem?} of a command that this caller was promised; its id as it was shown, or as it
+        is within. Raises 404."""
+        command_id = command_id.removeprefix(_PREFIX)
+        promised, outcome = await asyncio.gather(self._reads.get(PENDING, command_id), self._reads.get(COMMANDS, command_id))
+        mine = promised is not None and promised["principal"] == principal.name
+        if not mine and (principal.role != "platform" or (promised is None and outcome is None)):
             raise ProblemError(Problem.not_found("command"))
+        state = pending(command_id)
         if outcome is None:
-            return {"command_id": command_id, "status": "pending"}
+            return state
         if outcome["status"] == "refused":
             problem = outcome["problem"]
             shown = {name: value for name, value in problem.items() if name != "extra" and value} | problem["extra"]
-            return {"command_id": command_id, "status": "refused", "problem": shown}
-        return {"command_id": command_id, "status": "done", "result": {"href": outcome["href"]}}
+            return {**state, "status": "refused", "problem": shown}
+        return {**state, "status": "done", "result": {"href": outcome["href"]}}
+
+
+def pending(command_id: str) -> dict[str, Any]:
+    """A command whose outcome nobody knows yet. Its id has a prefix where clients see it, as every id has; on topics and in
+    stores, where it is the id of a record, it has none."""
+    return {"command_id": f"{_PREFIX}{command_id}", "status": "pending"}
+
+
+def place_of(command_id: str) -> str:
+    """Where to ask for a command's outcome."""
+    return f"/v1/commands/{_PREFIX}{command_id}"

@@ -22,7 +22,7 @@ from contracts.envelope import Record
 from contracts.ids import derived
 from contracts.problems import Problem
 from contracts.topics import Topic
-from services.gateway.commands import Commands
+from services.gateway.commands import Commands, pending, place_of
 from services.gateway.problems import ProblemError, as_problem, too_large
 from services.gateway.store import KEPT_S, PENDING, Document, wall_clock
 
@@ -277,7 +277,7 @@ class Import:
             outcome = outcomes.get(command_id)
             if outcome is None:
                 late.append(command_id)
-                results[number] = {"status": 202, "command_id": command_id, "href": f"/v1/commands/{command_id}"}
+                results[number] = {**pending(command_id), "status": 202, "href": place_of(command_id)}
             elif outcome["status"] == "refused":
                 results[number] = _refused(Problem.model_validate(outcome["problem"]))
             else:

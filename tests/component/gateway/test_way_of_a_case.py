@@ -281,11 +281,13 @@ async def test_a_late_outcome_is_promised(platform: Platform) -> None:
     assert promised.status_code == 202
     assert promised.headers["preference-applied"] == "respond-async"
     place = promised.headers["location"]
+    assert promised.json()["command_id"].startswith("cmd_")
+    assert place == f"/v1/commands/{promised.json()['command_id']}"
     for _ in range(200):
         state = await platform.partner.get(place, at=1)
         if state["status"] != "pending":
             break
-    assert state["status"] == "done"
+    assert (state["status"], state["command_id"]) == ("done", promised.json()["command_id"])
     assert (await platform.partner.get(state["result"]["href"]))["merchant_id"] == merchant_id
     assert (await staff.ask("GET", place)).status_code == 404
     assert (await platform.agent.ask("GET", "/v1/commands/none")).status_code == 404
