@@ -1,5 +1,6 @@
 """`recourse replay`: plays orders, real or generated, through their whole life on a sandbox, and counts what became of them."""
 
+import asyncio
 import json
 import sys
 import time
@@ -10,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import aiohttp
 import typer
 import uvloop
 from rich.console import Console
@@ -33,6 +35,8 @@ __all__ = ["account_of", "count_mails", "play", "progress_shown", "replay", "sta
 _PAGE = 200
 _AT_ONCE = 200
 """Requests under way at most. All of a moment may be sent at once, and every service does what comes together together."""
+_ANSWERS_S = 10.0
+"""How long a sandbox that was named may take for its first answer."""
 _LINE_EVERY_S = 5.0
 _GENERATED = 1_000
 
@@ -91,18 +95,31 @@ async def play(
     """Play a batch on a sandbox: what it came to, the mails that went out, and the seconds it took.
 
     On a sandbox whose clock is past the first order all times are moved by whole days."""
+    batch, days = shifted(batch, await _clock_of(sandbox))
     async with Api(sandbox.urls, concurrency=_AT_ONCE) as api:
-        clock = await api.get(sandbox.keys.platform, "/v1/sandbox/clock")
-        if not clock.well:
-            raise PlayError(f"this is no sandbox that the key opens: {clock.problem}")
-        now = parse_moment(clock.json()["now"])
-        batch, days = shifted(batch, now)
         before = await count_mails(api, sandbox)
         player = Player(api, sandbox.keys, batch, seed, pace=pace, progress=progress, salt=f"{days}/" if days else "")
         began = time.monotonic()
         played = await player.play()
         seconds = time.monotonic() - began
         return played, await count_mails(api, sandbox) - before, seconds
+
+
+async def _clock_of(sandbox: Sandbox) -> datetime:
+    """What time it is there. Raises PlayError where nothing answers soon, or no sandbox that the key opens: only what has
+    answered once is worth the patience of a client."""
+    where = sandbox.urls[0]
+    try:
+        async with asyncio.timeout(_ANSWERS_S), Api(sandbox.urls) as api:
+            clock = await api.get(sandbox.keys.platform, "/v1/sandbox/clock")
+    except (TimeoutError, GaveUp, aiohttp.ClientError):
+        raise PlayError(f"no sandbox answers at {where}; start one with `recourse up --sandbox`, or leave out --url") from None
+    if not clock.well:
+        raise PlayError(f"{where} is no sandbox that the key opens: {clock.problem}")
+    try:
+        return parse_moment(clock.json()["now"])
+    except (ValueError, LookupError, TypeError):
+        raise PlayError(f"{where} is no sandbox: what answers there knows no test clock") from None
 
 
 async def count_mails(api: Api, sandbox: Sandbox) -> int:

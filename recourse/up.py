@@ -43,7 +43,7 @@ def up(
     ] = False,
     clock: Annotated[str | None, typer.Option(help="Where the sandbox's clock starts, e.g. 2019-07-15T00:00:00Z.")] = None,
     data: Annotated[Path, typer.Option(help="Folder that keeps data, logs and keys.")] = Path(".recourse"),
-    port: Annotated[int | None, typer.Option(help="Port of the API; a free one if not given.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the API; a free one if not given.")] = None,
     stack: Annotated[Choice, typer.Option(help="What broker and store are taken from.")] = Choice.AUTO,
     instances: InstancesOption = ONE_OF_EACH,
 ) -> None:

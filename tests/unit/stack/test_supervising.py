@@ -13,6 +13,7 @@ from chassis.settings import SettingsError
 from deploy.local.errors import StackError
 from deploy.local.parts import Product
 from deploy.local.stack import State, read_state, write_state
+from recourse import main
 from recourse.instances import TWO_GATEWAYS, InstancesOption, instances_of, service_names, written
 from recourse.run import Service
 from recourse.supervisor import FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER, Patience
@@ -114,3 +115,10 @@ def test_processes_are_numbered_on_the_command_line() -> None:
         assert CliRunner().invoke(app, given).exit_code == 0
     assert [instances_of(each)[Service.GATEWAY] for each in seen] == [2, 2, 1]
     assert [instances_of(each)[Service.CASES] for each in seen] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("port", ["0", "99999", "http"])
+def test_a_port_that_is_none_is_told_before_anything_runs(port: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main.app, ["up", "--sandbox", "--port", port, "--data", str(tmp_path)])
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "--port" in result.stderr
