@@ -262,6 +262,12 @@ def test_cases_are_decided_as_a_group_with_a_result_each(world: World) -> None:
 
     reroute = {"kind": "reroute", "selection": {"merchant_id": shop.merchant_id}}
     assert ended(world, world.platform.post(ACTIONS, reroute).ok())["done"] == 2
+    shop.staff.act(cases[0], "answer", refund="no", message="It comes tomorrow.")
+    again = ended(world, world.platform.post(ACTIONS, reroute).ok())
+    assert {item["case_id"]: item["status"] for item in items(world, again)} == {
+        cases[0]["case_id"]: "done",
+        cases[1]["case_id"]: "skipped",
+    }, "what has moved since is re-routed again"
     decided = ended(world, world.platform.post(ACTIONS, body).ok())
     assert (decided["failed"], decided["done"]) == (1, 1)
     by_case = {item["case_id"]: item for item in items(world, decided)}
