@@ -19,6 +19,9 @@ __all__ = ["Lost", "given_back", "known_by", "lost_by", "lost_in", "told_by"]
 _UNTOLD = "untold"
 """The cause of time in which a party had not been told: it is found anew from what became of the notices."""
 _UNTOLD_AT_MOST = timedelta(days=30)
+_UNTOLD_AHEAD = timedelta(days=1)
+"""Nobody knows when a party that has not been told will be: its lost time is reckoned a day ahead, and anew when something is
+heard or the deadline falls due."""
 _TOLD_IN_TIME = timedelta(hours=1)
 """A party that another notice reaches so soon has lost nothing by one that did not."""
 _TELLINGS = 20
@@ -56,7 +59,8 @@ def lost_by(command: ExtendDeadline) -> Lost:
 
 def given_back(deadline: Deadline, since: datetime, lost: Iterable[Lost], at: datetime) -> Deadline | None:
     """A deadline that runs since a moment, with all time given back that its party has lost: what it was extended by before,
-    what `lost` says, and by notices that did not arrive. None where it ends as it did. Reminders up to `at` are over."""
+    what `lost` says, and, as far as is known `at` a moment, by notices that did not arrive. None where it ends as it did.
+    Reminders up to then are over."""
     # Extensions of a version that did not keep when the time was lost stay as they are.
     kept = tuple(each for each in deadline.extended_by if each.lost_from is None or each.lost_until is None)
     due_at = deadline.due_at
@@ -68,7 +72,7 @@ def given_back(deadline: Deadline, since: datetime, lost: Iterable[Lost], at: da
                 known[each.cause_id] = Lost(each.lost_from, each.lost_until, each.cause_id, each.reason)
     for new in lost:
         known[new.cause_id] = new.together(known.get(new.cause_id))
-    untold = _untold(deadline, since)
+    untold = _untold(deadline, since, at)
     added: list[Extension] = []
     used_from = since
     for each in sorted([*known.values(), *untold]):
@@ -111,11 +115,11 @@ def told_by(deadline: Deadline, notice: NoticeProof) -> Deadline:
 
 
 def known_by(deadline: Deadline, actor: Actor, at: datetime) -> Deadline:
-    """The deadline after somebody acted in its case: a party that does so knows of it. Once it is known that a notice did not
-    arrive, its time runs from the next one that does, and no shorter for an act."""
-    if (actor.acts_for or actor.role) != deadline.party or any(each.state != "sent" for each in deadline.tellings):
+    """The deadline after somebody acted in its case: a party knows of it from its first act on, whatever becomes of its
+    notices; but of the time that it was given as one that does not know of it, nothing is taken back."""
+    if (actor.acts_for or actor.role) != deadline.party or any(each.state == "acted" for each in deadline.tellings):
         return deadline
-    return _told(deadline, (*deadline.tellings, Telling(notice_id="", state="acted", at=at)))
+    return _told(deadline, (*deadline.tellings, Telling(notice_id="", state="acted", at=max(at, _given_until(deadline, at)))))
 
 
 def _told(deadline: Deadline, tellings: Iterable[Telling]) -> Deadline:
@@ -126,12 +130,17 @@ def _told(deadline: Deadline, tellings: Iterable[Telling]) -> Deadline:
     )
 
 
-def _untold(deadline: Deadline, since: datetime) -> tuple[Lost, ...]:
+def _untold(deadline: Deadline, since: datetime, at: datetime) -> tuple[Lost, ...]:
     """The time in which a party had not been told, where a notice did not arrive or came late: until the first one that
-    arrived, thirty days at most. That mails are delayed is an outage of ours."""
+    arrived or the party's own act, else a day on from now; thirty days at most. That mails are delayed is an outage of ours."""
     missed = {each.state for each in deadline.tellings} - _TOLD
-    longest = since + _UNTOLD_AT_MOST
-    until = longest if deadline.told_at is None else min(deadline.told_at, longest)
+    until = min(deadline.told_at or max(at + _UNTOLD_AHEAD, _given_until(deadline, at)), since + _UNTOLD_AT_MOST)
     if not missed or until - since < _TOLD_IN_TIME:
         return ()
     return (Lost(since, until, _UNTOLD, "bounce" if "failed" in missed else "outage"),)
+
+
+def _given_until(deadline: Deadline, at: datetime) -> datetime:
+    """Up to when the deadline was extended as one that its party had not been told of; `at` where it was not."""
+    given = (each.lost_until for each in deadline.extended_by if each.cause_id == _UNTOLD)
+    return next((until for until in given if until is not None), at)
