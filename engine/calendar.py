@@ -57,6 +57,7 @@ class WorkingDays:
             raise ValueError("a calendar needs at least one working day a week")
 
     def counts(self, day: date) -> bool:
+        """Whether a day is a working day."""
         return day.isoweekday() in self._weekdays and day not in self._holidays
 
 

@@ -30,6 +30,7 @@ class Situation:
 
     @property
     def available(self) -> Money:
+        """What a refund of the case may come to: what is left of the order, and what the case has promised itself."""
         return available_to(self.file, self.case.case_id)
 
 

@@ -112,6 +112,8 @@ class PreviewMoney(Model):
 
 
 class PreviewProtection(Model):
+    """The protection of the order as the action would leave it (BP-26)."""
+
     state: ProtectionState
     ends_at: Moment | None = None
 

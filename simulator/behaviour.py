@@ -72,7 +72,7 @@ class ReportPlan:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An action on the case; `evidence` is a file to upload first, named in the action's field."""
+    """An action on the case; `with_evidence`: a file is uploaded first and named in the action's field `evidence`."""
 
     action: str
     fields: Mapping[str, Any]
@@ -174,6 +174,7 @@ class CaseView:
 
     @property
     def is_open(self) -> bool:
+        """Whether it has not ended."""
         return self.state not in ("resolved", "rejected")
 
 

@@ -33,9 +33,11 @@ class Answer:
 
     @property
     def well(self) -> bool:
+        """Whether it is no problem."""
         return self.status < 400
 
     def json(self) -> Any:
+        """The body; None for none. Raises ValueError for what is no JSON."""
         return orjson.loads(self.body) if self.body else None
 
     @property
@@ -96,9 +98,11 @@ class Api:
             await self._session.close()
 
     async def get(self, token: str, path: str, **query: Any) -> Answer:
+        """GET as the bearer of `token`. Raises GaveUp, as all of these do, where no gateway answers for long."""
         return await self.request("GET", token, path, query={name: str(value) for name, value in query.items()})
 
     async def put(self, token: str, path: str, body: Mapping[str, Any]) -> Answer:
+        """PUT, which is the same however often it is sent."""
         return await self.request("PUT", token, path, body=orjson.dumps(body))
 
     async def post(self, token: str, path: str, body: Mapping[str, Any], key: str) -> Answer:
@@ -106,6 +110,7 @@ class Api:
         return await self.request("POST", token, path, body=orjson.dumps(body), key=key)
 
     async def upload(self, token: str, upload: Upload, key: str) -> Answer:
+        """POST a file as evidence."""
         return await self.request("POST", token, "/v1/evidence", upload=upload, key=key)
 
     async def lines(self, token: str, path: str, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

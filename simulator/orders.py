@@ -87,6 +87,7 @@ class PlayedFact:
     tracking_code: str | None = None
 
     def body(self) -> dict[str, Any]:
+        """As POST /v1/orders/{order_id}/facts takes it."""
         body: dict[str, Any] = {"kind": self.kind, "at": format_moment(self.at), "external_id": self.external_id}
         if self.carrier is not None:
             body["carrier"] = self.carrier
@@ -143,10 +144,12 @@ class PlayedOrder:
 
     @property
     def is_protected(self) -> bool:
+        """Whether the platform will protect it (BP-02)."""
         return self.merchant.protected and self.protection_activated and self.merchant.programmes[0] == "buyer-protection"
 
     @property
     def came_late(self) -> bool:
+        """Whether it arrived after the promised day; one that never came is not late but missing."""
         return self.delivered_at is not None and self.promised_by is not None and self.delivered_at > self.promised_by
 
     def facts(self) -> tuple[PlayedFact, ...]:
@@ -197,6 +200,7 @@ class PlayedOrder:
         return body
 
     def money(self, amount: Decimal) -> dict[str, str]:
+        """An amount in the order's currency, as the API takes it."""
         return {"amount": format(amount, "f"), "currency": self.currency}
 
 

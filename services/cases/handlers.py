@@ -67,12 +67,15 @@ class Docket:
     refused: tuple[tuple[str, Problem], ...] = ()
 
     def has_done(self, command_id: str) -> bool:
+        """Whether a command was done in the latest write, or since the file was read."""
         return command_id in self.doing or command_id in self.done
 
     def refusal_of(self, command_id: str) -> Problem | None:
+        """Why a command was refused, as long as that is kept; None where it was not."""
         return next((problem for refused, problem in self.refused if refused == command_id), None)
 
     def refusing(self, command_id: str, problem: Problem) -> "Docket":
+        """The docket that remembers one more refusal."""
         return replace(self, refused=(*self.refused, (command_id, problem))[-_REFUSALS_KEPT:])
 
 

@@ -66,6 +66,7 @@ class Page:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Page":
+        """From how it is kept, see `document`."""
         timers = tuple(Timer(*entry) for entry in document["entries"])
         return cls(document["partition"], hour_of(document["_id"]), timers)
 

@@ -61,6 +61,7 @@ class Language:
         return format_percent(share, format="#,##0.0 %", locale=self._formats).translate(_SPACES)
 
     def ngettext(self, one: str, many: str, count: int, **given: object) -> str:
+        """The text for one or for many, its `{count}` and `{names}` filled in."""
         return self._ngettext(one, many, count).format(count=count, **given)
 
     def day(self, moment: datetime, timezone: str) -> str:
