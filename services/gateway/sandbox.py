@@ -39,6 +39,7 @@ class ClockState:
     ready: bool
 
     def shown(self) -> dict[str, str]:
+        """As the API shows it."""
         return {"now": format_moment(self.now), "status": "ready" if self.ready else "advancing"}
 
 
@@ -109,7 +110,7 @@ class SandboxControl:
                 raise _blocked(kept)
             else:
                 await asyncio.sleep(_LOOK_S)
-        await self._bring_to_end(command_id, give_up - loop.time())
+        await self._bring_to_end(give_up - loop.time())
         return await self._await_ready(command_id, give_up)
 
     async def look_after(self) -> None:
@@ -118,9 +119,9 @@ class SandboxControl:
             await asyncio.sleep(_RENEW_S)
             try:
                 kept = await self._read()
-                if not kept["ready"] and await self._take_over(kept):
+                if not kept["ready"] and self._is_left(kept):
                     log.info("going on with a move of the sandbox's clock that was left behind")
-                    await self._bring_to_end(kept.get("command_id", ""), self._wait_s)
+                    await self._bring_to_end(self._wait_s)
             except Exception as error:
                 log.warning("looking after the sandbox's clock: %r", error)
 
@@ -131,6 +132,7 @@ class SandboxControl:
         return kept
 
     async def _begin(self, kept: Document, later: datetime, command_id: str) -> bool:
+        """Put down a move, for whoever settles it. False where another one came first."""
         moved = await self._documents.update_one(
             {"_id": _CLOCK, "generation": kept["generation"], "ready": True},
             {
@@ -148,18 +150,19 @@ class SandboxControl:
         )
         return moved.matched_count == 1
 
-    async def _take_over(self, kept: Document) -> bool:
+    def _is_left(self, kept: Document) -> bool:
+        """Whether nobody holds the lease of a move any more."""
         leased_until: datetime = kept["leased_until"]
         now = self._real_time()
         return leased_until.replace(tzinfo=leased_until.tzinfo or now.tzinfo) <= now
 
-    async def _bring_to_end(self, command_id: str, timeout_s: float) -> None:
+    async def _bring_to_end(self, timeout_s: float) -> None:
         """Settle the move under a lease of its own; nothing where somebody else does, or has taken it over from here because
         this process stood still for too long. A new generation each time, so that answers to the rounds of one who died are not
         taken for answers to ours."""
         owner = uuid.uuid4().hex
         kept = await self._read()
-        if kept["ready"] or not await self._take_over(kept):
+        if kept["ready"] or not self._is_left(kept):
             return
         generation = kept["generation"] + 1
         as_read = {name: kept[name] for name in ("generation", "owner", "leased_until")}
@@ -227,7 +230,7 @@ class SandboxControl:
                 return ClockState(parse_moment(kept["now"]), True)
             if loop.time() >= give_up:
                 raise _blocked(kept)
-            await self._bring_to_end(command_id, give_up - loop.time())
+            await self._bring_to_end(give_up - loop.time())
             await asyncio.sleep(_LOOK_S)
 
 
