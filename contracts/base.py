@@ -11,9 +11,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     PlainSerializer,
+    ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 __all__ = [
     "Duration",
@@ -25,6 +27,7 @@ __all__ = [
     "format_moment",
     "parse_duration",
     "parse_moment",
+    "wrong_at",
 ]
 
 
@@ -50,6 +53,12 @@ class Model(BaseModel):
         _set(made, "__pydantic_extra__", None)
         _set(made, "__pydantic_private__", None)
         return made
+
+
+def wrong_at(place: tuple[str, ...], detail: str) -> ValidationError:
+    """What a validator of a whole value raises about one place in it. A ValueError would point at the whole."""
+    error = PydanticCustomError("value_error", "{detail}", {"detail": detail})
+    return ValidationError.from_exception_data("value", [InitErrorDetails(type=error, loc=place, input=None)])
 
 
 _set = object.__setattr__

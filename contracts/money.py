@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from iso4217 import Currency
 from pydantic import Field, PlainSerializer, field_validator, model_validator
 
-from contracts.base import Model
+from contracts.base import Model, wrong_at
 
 __all__ = ["Money", "digits_of"]
 
@@ -49,7 +49,8 @@ class Money(Model):
         if not self.amount.same_quantum(quantum):
             digits = -int(self.amount.as_tuple().exponent)
             if digits > _DIGITS[self.currency]:
-                raise ValueError(f"{self.currency} has {_DIGITS[self.currency]} decimal digits, {self.amount} has {digits}")
+                said = f"{self.currency} has {_DIGITS[self.currency]} decimal digits, {self.amount} has {digits}"
+                raise wrong_at(("amount",), said)
             object.__setattr__(self, "amount", self.amount.quantize(quantum))
         return self
 

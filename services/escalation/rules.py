@@ -104,7 +104,7 @@ def misfits(content: DecisionRuleContent, programmes: Programmes) -> Iterator[Fi
     wanted = content.conditions
     for name, bound in (("amount_min", wanted.amount_min), ("amount_max", wanted.amount_max)):
         if bound is not None and bound.amount < 0:
-            yield _wrong(f"/conditions/{name}", "An amount is zero or more.")
+            yield _wrong(f"/conditions/{name}/amount", "An amount is zero or more.")
     if wanted.amount_min is not None and wanted.amount_max is not None:
         yield from _range(wanted.amount_min, wanted.amount_max)
     names = programmes.known()
@@ -131,7 +131,7 @@ def misfits(content: DecisionRuleContent, programmes: Programmes) -> Iterator[Fi
 def _range(least: Money, most: Money) -> Iterator[FieldError]:
     if least.currency != most.currency:
         yield FieldError(
-            pointer="/conditions/amount_max", detail=f"amount_min is in {least.currency}; give both in one currency."
+            pointer="/conditions/amount_max/currency", detail=f"amount_min is in {least.currency}; give both in one currency."
         )
     elif least > most:
         yield FieldError(pointer="/conditions/amount_max", detail=f"It lies below amount_min, {least}: no case fits.")

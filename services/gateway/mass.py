@@ -23,7 +23,7 @@ from chassis.failures import back_off
 from chassis.service import beside
 from chassis.store import Append, Database, MongoStore, counted
 from contracts.actors import Actor
-from contracts.base import GivenMoment, Model, format_moment, parse_moment
+from contracts.base import GivenMoment, Model, format_moment, parse_moment, wrong_at
 from contracts.cases import TakeAction
 from contracts.envelope import Record
 from contracts.ids import derived, made_id, merchant_key
@@ -101,19 +101,20 @@ class MassActionContent(Model):
     def _fits(self) -> "MassActionContent":
         chosen = self.selection
         if (self.decide is not None) != (self.kind == "decide"):
-            raise ValueError("`decide` belongs to the kind decide, and to no other")
+            raise wrong_at(("decide",), "`decide` belongs to the kind decide, and to no other")
         if self.decide is not None and not isinstance(self.decide.get("action"), str):
-            raise ValueError("`decide` names an action of the platform, and has its fields")
+            raise wrong_at(("decide", "action"), "`decide` names an action of the platform, and has its fields")
         if self.kind == "insolvency" and (chosen.merchant_id is None or chosen.carrier is not None):
-            raise ValueError("an insolvency is that of a merchant: select by merchant_id, not by carrier")
+            place = "merchant_id" if chosen.merchant_id is None else "carrier"
+            raise wrong_at(("selection", place), "an insolvency is that of a merchant: select by merchant_id, not by carrier")
         if self.insolvent is not None and self.kind != "insolvency":
-            raise ValueError("`insolvent` belongs to the kind insolvency, and to no other")
+            raise wrong_at(("insolvent",), "`insolvent` belongs to the kind insolvency, and to no other")
         if self.takes_back and (chosen.order_ids is not None or chosen.from_ is not None or chosen.to is not None):
-            raise ValueError("an insolvency is taken back as a whole: select by merchant_id alone")
+            raise wrong_at(("selection",), "an insolvency is taken back as a whole: select by merchant_id alone")
         if self.kind == "carrier_failure" and chosen.carrier is None:
-            raise ValueError("select by carrier")
+            raise wrong_at(("selection", "carrier"), "select by carrier")
         if chosen.merchant_id is None and chosen.carrier is None and chosen.order_ids is None:
-            raise ValueError("select by merchant_id, carrier or order_ids")
+            raise wrong_at(("selection",), "select by merchant_id, carrier or order_ids")
         return self
 
     @property

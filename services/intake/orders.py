@@ -240,9 +240,10 @@ def _misfits(command: RegisterOrder, now: datetime) -> Iterator[FieldError]:
     line_ids: set[str] = set()
     for index, line in enumerate(content.lines):
         if line.unit_price.currency != paid.currency:
-            yield wrong(f"/lines/{index}/unit_price", f"The order is in {paid.currency}; give every price in it.")
+            yield wrong(f"/lines/{index}/unit_price/currency", f"The order is in {paid.currency}; give every price in it.")
         elif line.unit_price.amount < 0:
-            yield wrong(f"/lines/{index}/unit_price", "A price is zero or more; what is authoritative is the order's amount.")
+            said = "A price is zero or more; what is authoritative is the order's amount."
+            yield wrong(f"/lines/{index}/unit_price/amount", said)
         if line.line_id is not None:
             if line.line_id in line_ids:
                 yield wrong(f"/lines/{index}/line_id", f"{line.line_id} is another line's id; give each line its own.")
@@ -260,9 +261,9 @@ def _fact_misfits(fact: FactContent, paid: Money, now: datetime, place: str) -> 
         elif fact.kind == "netted":
             yield wrong(f"{place}/amount", "Give the amount that the payout was less by.")
     elif fact.amount.currency != paid.currency:
-        yield wrong(f"{place}/amount", f"The order is in {paid.currency}; give the amount in it.")
+        yield wrong(f"{place}/amount/currency", f"The order is in {paid.currency}; give the amount in it.")
     elif fact.amount.amount < 0:
-        yield wrong(f"{place}/amount", "An amount is zero or more.")
+        yield wrong(f"{place}/amount/amount", "An amount is zero or more.")
 
 
 def _fact(

@@ -257,9 +257,9 @@ def _misfits(order: Order, command: SubmitReport, inbound: Inbound) -> Iterator[
         yield wrong("/answer_by", "This moment has passed; give the one by which an answer is still taken, or leave it out.")
     if content.amount is not None:
         if content.amount.currency != order.amount.currency:
-            yield wrong("/amount", f"The order is in {order.amount.currency}; give the amount in it.")
+            yield wrong("/amount/currency", f"The order is in {order.amount.currency}; give the amount in it.")
         elif content.amount.amount < 0:
-            yield wrong("/amount", "An amount is zero or more.")
+            yield wrong("/amount/amount", "An amount is zero or more.")
 
 
 def _line_misfits(ordered: Sequence[OrderLine], content: ReportContent) -> Iterator[FieldError]:

@@ -6,7 +6,7 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from pydantic import Field, model_validator
 
-from contracts.base import Model, format_moment
+from contracts.base import Model, format_moment, wrong_at
 from contracts.ids import merchant_key
 from contracts.problems import FieldError, Problem
 from contracts.texts import Code, Name
@@ -35,9 +35,9 @@ class PrincipalKey(Model):
     @model_validator(mode="after")
     def _shops_fit_the_role(self) -> "PrincipalKey":
         if self.role == "merchant" and not self.merchants:
-            raise ValueError("a merchant key names its shops in `merchants`")
+            raise wrong_at(("merchants",), "a merchant key names its shops in `merchants`")
         if self.role == "platform" and self.merchants:
-            raise ValueError("a platform key sees every shop; leave `merchants` out")
+            raise wrong_at(("merchants",), "a platform key sees every shop; leave `merchants` out")
         return self
 
 

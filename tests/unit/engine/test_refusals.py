@@ -39,7 +39,7 @@ NO = {"refund": "no", "message": "Sorry"}
         ({**ANSWER, "refund_amount": {"amount": "100.01", "currency": "EUR"}}, ["/refund_amount"]),
         ({**ANSWER, "refund_amount": {"amount": "0.00", "currency": "EUR"}}, ["/refund_amount"]),
         ({**ANSWER, "refund_amount": {"amount": "-1.00", "currency": "EUR"}}, ["/refund_amount"]),
-        ({**ANSWER, "refund_amount": {"amount": "1.001", "currency": "EUR"}}, ["/refund_amount"]),
+        ({**ANSWER, "refund_amount": {"amount": "1.001", "currency": "EUR"}}, ["/refund_amount/amount"]),
         ({**ANSWER, "refund_amount": {"amount": 50.0, "currency": "EUR"}}, ["/refund_amount/amount"]),
         ({**ANSWER, "refund_amount": {"amount": "5", "currency": "USD"}}, ["/refund_amount/currency"]),
         ({**ANSWER, "refund_amount": {"amount": "5", "currency": "Eur"}}, ["/refund_amount/currency"]),

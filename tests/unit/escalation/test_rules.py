@@ -112,7 +112,7 @@ def test_the_table_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"conditions": {"reasons": ["chargeback"]}}, ["/conditions/reasons/0"]),
         ({"conditions": {"reasons": ["not_received", "too_loud"]}}, ["/conditions/reasons/1"]),
         ({"programme": "buyer-protection", "conditions": {"reasons": ["not_received"]}}, []),
-        ({"conditions": {"amount_max": {"amount": "-1.00", "currency": "EUR"}}}, ["/conditions/amount_max"]),
+        ({"conditions": {"amount_max": {"amount": "-1.00", "currency": "EUR"}}}, ["/conditions/amount_max/amount"]),
         (
             {
                 "conditions": {
@@ -129,7 +129,7 @@ def test_the_table_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
                     "amount_max": {"amount": "9.00", "currency": "PLN"},
                 }
             },
-            ["/conditions/amount_max"],
+            ["/conditions/amount_max/currency"],
         ),
     ],
 )

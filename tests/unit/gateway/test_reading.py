@@ -30,6 +30,8 @@ def test_pointers_are_those_of_rfc_6901() -> None:
         (b'{"buyer": {"email": "a@b.example", "age": 3}}', "/buyer/age"),
         (b'{"lines": [{"title": "x", "quantity": 1}]}', "/lines/0/unit_price"),
         (b'{"amount": {"amount": 1.5, "currency": "EUR"}}', "/amount/amount"),
+        (b'{"amount": {"amount": "1.005", "currency": "EUR"}}', "/amount/amount"),
+        (b'{"facts": [{"amount": {"amount": "1.5", "currency": "JPY"}}]}', "/facts/0/amount/amount"),
         (b'{"facts": [{"kind": "lost", "at": "2021-01-01T00:00:00Z"}]}', "/facts/0/kind"),
         (b'{"placed_at": "2021-01-01T00:00:00"}', "/placed_at"),
         (b"[]", ""),
