@@ -179,7 +179,9 @@ def test_a_fact_is_kept_with_source_and_time() -> None:
     trade.repeated(trade.fact("shipped", carrier="DHL", tracking_code="T1", at=PLACED), id_="c1")
 
 
-def test_the_same_external_id_is_the_same_fact() -> None:
+@pytest.mark.rule("CP-06")
+def test_the_same_external_id_is_the_same_fact_of_its_kind() -> None:
+    """A tracking number stays the same when what it names is delivered; so does the id of a payout that is netted later."""
     trade = registered(facts=(fact("shipped", external_id="p-1"),))
     trade.repeated(trade.fact("shipped", external_id="p-1", note="again"))
     assert isinstance(trade.ask(trade.fact("delivered", external_id="p-1")), FactRecorded)
