@@ -1,6 +1,6 @@
 """Idempotency-Key: the first answer of a request is its answer for 48 hours, whatever dies in between.
 
-A claim is stored with a lease before anything is done, and the answer beside it before it is given. Whoever finds them later
+A lease is stored before anything is done, and the answer beside it before it is given. Whoever finds them later
 repeats the answer, is told to wait while the lease runs, or takes over when it ran out, with the same command id: what was done
 is then recognised and not done twice."""
 
@@ -42,13 +42,13 @@ class Meeting(Enum):
     OTHER_BODY = "other body"
 
 
-def meet(claim: Document, given: Document | None, fingerprint: str, now: datetime) -> Meeting:
-    """The decision about a key by its claim and the answer that was given, if any; `now` is real time in UTC."""
-    if claim["fingerprint"] != fingerprint:
+def meet(lease: Document, given: Document | None, fingerprint: str, now: datetime) -> Meeting:
+    """The decision about a key by its lease and the answer that was given, if any; `now` is real time in UTC."""
+    if lease["fingerprint"] != fingerprint:
         return Meeting.OTHER_BODY
     if given is not None:
         return Meeting.AGAIN if given.get("body") is None else Meeting.REPEAT
-    return Meeting.TAKE_OVER if _utc(claim["leased_until"], now) <= now else Meeting.RUNNING
+    return Meeting.TAKE_OVER if _utc(lease["leased_until"], now) <= now else Meeting.RUNNING
 
 
 def _utc(moment: datetime, like: datetime) -> datetime:
@@ -62,7 +62,9 @@ def command_id_of(principal: str, route: str, key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class _Lease:
+    """A key that is one request's for a while, and the command that it stands for."""
+
     document_id: str
     owner: str
     command_id: str
@@ -102,70 +104,70 @@ class Idempotency:
         if key is None:
             return await work(str(uuid.uuid4()))
         fingerprint = hashlib.sha256(content).hexdigest()
-        claimed = await self._claim(principal, route, key, fingerprint, looks=_PATIENT_LOOKS if patient else 0)
-        if isinstance(claimed, Answer):
-            return claimed
+        lease = await self._take(principal, route, key, fingerprint, looks=_PATIENT_LOOKS if patient else 0)
+        if isinstance(lease, Answer):
+            return lease
         try:
-            given = await self._leased(claimed, work)
+            given = await self._leased(lease, work)
         except ProblemError as error:
             given = refusal(error, instance)
         except Exception:
-            await self._free(claimed)
+            await self._free(lease)
             raise
         if given.status >= 500 or given.status == 429:
-            await self._free(claimed)
+            await self._free(lease)
         else:
-            await self._keep(claimed, given, keep)
+            await self._keep(lease, given, keep)
         return given
 
     @asynccontextmanager
     async def held(self, *, principal: str, route: str, key: str, content: bytes) -> AsyncIterator[str]:
         """Hold a key while an answer is streamed; gives the command id that its parts derive theirs from. The answer is not
         kept: doing it again gives it again. Raises 409, 422."""
-        claimed = await self._claim(principal, route, key, hashlib.sha256(content).hexdigest())
-        if isinstance(claimed, Answer):
+        lease = await self._take(principal, route, key, hashlib.sha256(content).hexdigest())
+        if isinstance(lease, Answer):
             raise reused_key()
         try:
-            async with renewed(lambda: self._renew(claimed)):
-                yield claimed.command_id
+            async with renewed(lambda: self._renew(lease)):
+                yield lease.command_id
         except BaseException:
-            await asyncio.shield(self._free(claimed))
+            await asyncio.shield(self._free(lease))
             raise
-        await self._inserts.add({"_id": claimed.answer_id, "forget_at": claimed.forget_at})
+        await self._inserts.add({"_id": lease.answer_id, "forget_at": lease.forget_at})
 
-    async def _renew(self, claim: _Claim) -> None:
+    async def _renew(self, lease: _Lease) -> None:
         leased = {"leased_until": lease_end(self._now())}
-        await self._keys.update_one({"_id": claim.document_id, "owner": claim.owner}, {"$set": leased})
+        await self._keys.update_one({"_id": lease.document_id, "owner": lease.owner}, {"$set": leased})
 
-    async def _claim(self, principal: str, route: str, key: str, fingerprint: str, *, looks: int = 0) -> _Claim | Answer:
+    async def _take(self, principal: str, route: str, key: str, fingerprint: str, *, looks: int = 0) -> _Lease | Answer:
         """Raises 409 for a key that is running still after so many more looks, 422 for another body."""
         for _ in range(looks):
             try:
-                return await self._claim(principal, route, key, fingerprint)
+                return await self._take(principal, route, key, fingerprint)
             except ProblemError as refused:
                 if refused.problem.type != running_key().problem.type:
                     raise
                 await asyncio.sleep(_LOOK_S)
         now = self._now()
-        claim = _Claim(
+        lease = _Lease(
             hashlib.sha256("\n".join((principal, route, key)).encode()).hexdigest(),
             uuid.uuid4().hex,
             command_id_of(principal, route, key),
             now + timedelta(seconds=KEPT_S),
         )
         mine: Document = {
-            "_id": claim.document_id,
+            "_id": lease.document_id,
             "fingerprint": fingerprint,
-            "owner": claim.owner,
+            "owner": lease.owner,
             "leased_until": lease_end(now),
-            "forget_at": claim.forget_at,
+            "forget_at": lease.forget_at,
         }
         for _ in range(3):
             if await self._inserts.add(mine):
-                return claim
-            both = {"_id": {"$in": [claim.document_id, claim.answer_id]}}
+                return lease
+            both = {"_id": {"$in": [lease.document_id, lease.answer_id]}}
             found = {document["_id"]: document for document in await self._keys.find(both).to_list(None)}
-            kept, given = found.get(claim.document_id), found.get(claim.answer_id)
+            kept, given = found.get(lease.document_id), found.get(lease.answer_id)
             if kept is None:  # freed in between
                 continue
             match meet(kept, given, fingerprint, self._now()):
@@ -176,20 +178,20 @@ class Idempotency:
                 case Meeting.REPEAT if given is not None:
                     return Answer(given["status"], bytes(given["body"]), dict(given["headers"]), given["media_type"])
                 case _:
-                    taken = await self._keys.replace_one({"_id": claim.document_id, "owner": kept["owner"]}, mine)
+                    taken = await self._keys.replace_one({"_id": lease.document_id, "owner": kept["owner"]}, mine)
                     if taken.matched_count:
-                        return claim
+                        return lease
                     raise running_key()
         raise running_key()
 
-    async def _leased(self, claim: _Claim, work: Work) -> Answer:
+    async def _leased(self, lease: _Lease, work: Work) -> Answer:
         """The work's answer; the lease is renewed for as long as it takes."""
-        async with renewed(lambda: self._renew(claim)):
-            return await work(claim.command_id)
+        async with renewed(lambda: self._renew(lease)):
+            return await work(lease.command_id)
 
-    async def _keep(self, claim: _Claim, given: Answer, keep: bool) -> None:
+    async def _keep(self, lease: _Lease, given: Answer, keep: bool) -> None:
         """Where two gave an answer, after a lease had run out, the first stays."""
-        document: Document = {"_id": claim.answer_id, "forget_at": claim.forget_at}
+        document: Document = {"_id": lease.answer_id, "forget_at": lease.forget_at}
         if keep:
             document |= {
                 "status": given.status,
@@ -199,5 +201,5 @@ class Idempotency:
             }
         await self._inserts.add(document)
 
-    async def _free(self, claim: _Claim) -> None:
-        await self._keys.delete_one({"_id": claim.document_id, "owner": claim.owner})
+    async def _free(self, lease: _Lease) -> None:
+        await self._keys.delete_one({"_id": lease.document_id, "owner": lease.owner})

@@ -10,7 +10,7 @@ from services.gateway.idempotency import Meeting, command_id_of, meet
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def claim(*, lease_s: float = 5, aware: bool = True) -> dict[str, Any]:
+def lease(*, lease_s: float = 5, aware: bool = True) -> dict[str, Any]:
     until = NOW + timedelta(seconds=lease_s)
     return {"fingerprint": "same", "leased_until": until if aware else until.replace(tzinfo=None)}
 
@@ -20,25 +20,25 @@ NOT_KEPT: dict[str, Any] = {"forget_at": NOW}
 
 
 @pytest.mark.parametrize(
-    ("claim", "given", "fingerprint", "meeting"),
+    ("lease", "given", "fingerprint", "meeting"),
     [
-        (claim(), GIVEN, "same", Meeting.REPEAT),
-        (claim(lease_s=-1), GIVEN, "same", Meeting.REPEAT),
-        (claim(), GIVEN, "another", Meeting.OTHER_BODY),
-        (claim(), NOT_KEPT, "same", Meeting.AGAIN),
-        (claim(), None, "same", Meeting.RUNNING),
-        (claim(), None, "another", Meeting.OTHER_BODY),
-        (claim(lease_s=0), None, "same", Meeting.TAKE_OVER),
-        (claim(lease_s=-1), None, "same", Meeting.TAKE_OVER),
-        (claim(lease_s=-1), None, "another", Meeting.OTHER_BODY),
-        (claim(lease_s=-1, aware=False), None, "same", Meeting.TAKE_OVER),
-        (claim(lease_s=1, aware=False), None, "same", Meeting.RUNNING),
+        (lease(), GIVEN, "same", Meeting.REPEAT),
+        (lease(lease_s=-1), GIVEN, "same", Meeting.REPEAT),
+        (lease(), GIVEN, "another", Meeting.OTHER_BODY),
+        (lease(), NOT_KEPT, "same", Meeting.AGAIN),
+        (lease(), None, "same", Meeting.RUNNING),
+        (lease(), None, "another", Meeting.OTHER_BODY),
+        (lease(lease_s=0), None, "same", Meeting.TAKE_OVER),
+        (lease(lease_s=-1), None, "same", Meeting.TAKE_OVER),
+        (lease(lease_s=-1), None, "another", Meeting.OTHER_BODY),
+        (lease(lease_s=-1, aware=False), None, "same", Meeting.TAKE_OVER),
+        (lease(lease_s=1, aware=False), None, "same", Meeting.RUNNING),
     ],
 )
 def test_what_is_done_about_a_known_key(
-    claim: dict[str, Any], given: dict[str, Any] | None, fingerprint: str, meeting: Meeting
+    lease: dict[str, Any], given: dict[str, Any] | None, fingerprint: str, meeting: Meeting
 ) -> None:
-    assert meet(claim, given, fingerprint, NOW) is meeting
+    assert meet(lease, given, fingerprint, NOW) is meeting
 
 
 def test_a_taken_over_request_has_the_same_command() -> None:
