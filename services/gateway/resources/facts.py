@@ -36,8 +36,8 @@ __all__ = ["routes"]
 async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
     """From the partner, merchant or platform; it is attached to every case of the order.
 
-    `external_id` is the source's own id: with the kind it names the fact, so that sending it again changes nothing. One tracking
-    number may name what was shipped, what was delivered and what came back: these are three facts."""
+    `external_id` is the source's own id: with the kind it names the fact, so that sending it again changes nothing. One
+    tracking number may name what was shipped, what was delivered and what came back: these are three facts."""
     raw = await json_body(request)
     known_id("ord", order_id, "order")
 
