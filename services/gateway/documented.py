@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from contracts.problems import Problem
-from services.gateway.problems import ProblemError, wrong_query
+from services.gateway.problems import ProblemError, unsupported, wrong_query
 from services.gateway.requests import AnyRequest, if_match
 
 __all__ = ["CONDITIONAL", "PAGED", "as_documented", "documented", "query"]
@@ -44,13 +44,15 @@ def documented(
 
 
 async def as_documented(request: AnyRequest) -> None:
-    """Before any route: what it does not know is refused, never ignored. Raises 412 for a condition on what has no version, 422
-    for a query parameter that the route does not say it takes, or that is given twice."""
+    """Before any route: what it does not know is refused, never ignored. Raises 412 for a condition on what has no version, 415
+    for a body that is compressed, 422 for a query parameter that the route does not say it takes, or that is given twice."""
     opt = request.route_handler.opt
     if "query" not in opt:  # Litestar's own
         return
     if request.method != "GET" and "If-Match" not in opt["headers"] and if_match(request) is not None:
         raise ProblemError(Problem.version_mismatch("What this address changes has no version; leave If-Match out."))
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise unsupported("Send the body as it is, without Content-Encoding.", encoding=True)
     if request.scope["query_string"] and not opt["page"]:
         _require_known(request, opt["query"])
 

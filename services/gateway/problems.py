@@ -92,10 +92,11 @@ def too_large(detail: str) -> ProblemError:
     return ProblemError(Problem(type="/problems/too-large", title="The request is too large", status=413, detail=detail))
 
 
-def unsupported(detail: str) -> ProblemError:
-    """415."""
+def unsupported(detail: str, *, encoding: bool = False) -> ProblemError:
+    """415. `encoding`: for how the content is encoded, not for what it is."""
     return ProblemError(
-        Problem(type="/problems/unsupported-media-type", title="This content is not taken", status=415, detail=detail)
+        Problem(type="/problems/unsupported-media-type", title="This content is not taken", status=415, detail=detail),
+        {"Accept-Encoding": "identity"} if encoding else None,
     )
 
 

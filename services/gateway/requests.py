@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from litestar import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from contracts.ids import ID_PATTERN
 from contracts.problems import FieldError, Problem
@@ -27,6 +28,7 @@ __all__ = [
     "parsed",
     "pointer_of",
     "preference",
+    "require_readable",
 ]
 
 AnyRequest = Request[Any, Any, Any]
@@ -37,6 +39,10 @@ JSON_LIMIT = 1024 * 1024
 MERCHANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,99}")
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _ETAG = re.compile(r'"(\d{1,18})"')  # a weak one equals nothing: RFC 9110 compares strongly here
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_MAY_BE_CONTROL = (b"\\u00", b"\\b", b"\\f", b"\x7f")
+"""What JSON can hold a control character in; nearly no body has any of it."""
+_MOST_ERRORS = 100
 _LONGEST_WAIT_S = 30
 _WAIT_S = 5.0
 
@@ -94,19 +100,42 @@ def field_errors(invalid: ValidationError) -> tuple[FieldError, ...]:
             pointer=pointer_of(error["loc"]),
             detail=_SAID_BETTER.get(error["type"]) or error["msg"].removeprefix("Value error, "),
         )
-        for error in invalid.errors(include_url=False, include_context=False, include_input=False)[:100]
+        for error in invalid.errors(include_url=False, include_context=False, include_input=False)[:_MOST_ERRORS]
     )
 
 
 def parsed(model: type[M], raw: bytes) -> M:
     """The body as a model; fields that the model does not have are refused. Raises 400 for no JSON, 422 with pointers."""
     try:
-        return model.__pydantic_validator__.validate_json(raw, extra="forbid")
+        wanted = model.__pydantic_validator__.validate_json(raw, extra="forbid")
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             raise unreadable(f"The body is no JSON: {first['msg'].removeprefix('Invalid JSON: ')}.") from None
         raise ProblemError(Problem.invalid_input(*field_errors(invalid))) from None
+    require_readable(raw)
+    return wanted
+
+
+def require_readable(raw: bytes) -> None:
+    """Raises 422 for a text of a JSON body that nobody can have typed: control characters other than tabs and line breaks."""
+    if not any(part in raw for part in _MAY_BE_CONTROL):
+        return
+    wrong: list[FieldError] = []
+    left: list[tuple[tuple[int | str, ...], Any]] = [((), from_json(raw))]
+    while left:
+        place, value = left.pop()
+        match value:
+            case str() if _CONTROL.search(value):
+                wrong.append(FieldError(pointer=pointer_of(place), detail="give it without control characters"))
+            case dict():
+                left += [((*place, name), each) for name, each in value.items()]
+            case list():
+                left += [((*place, index), each) for index, each in enumerate(value)]
+            case _:
+                pass
+    if wrong:
+        raise ProblemError(Problem.invalid_input(*wrong[:_MOST_ERRORS]))
 
 
 def known_id(prefix: str, text: str, what: str) -> tuple[str, str]:

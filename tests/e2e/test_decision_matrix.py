@@ -309,6 +309,7 @@ BAD_RULES: list[tuple[str, Json, str]] = [
     ("an unknown programme", {"programme": "nothing"}, "/programme"),
     ("a programme that others decide", {"programme": "claims"}, "/programme"),
     ("an unknown reason", {"conditions": {"reasons": ["too_loud"]}}, "/conditions/reasons/0"),
+    ("no conditions, not even none", {"conditions": ...}, "/conditions"),
     ("no reasons at all", {"conditions": {"reasons": []}}, "/conditions/reasons"),
     ("a number for money", {"conditions": {"amount_max": 30}}, "/conditions/amount_max"),
     ("too many digits", {"conditions": {"amount_max": eur("1.234")}}, "/conditions/amount_max/amount"),
@@ -327,6 +328,7 @@ BAD_RULES: list[tuple[str, Json, str]] = [
 @pytest.mark.parametrize(("change", "pointer"), [case[1:] for case in BAD_RULES], ids=[case[0] for case in BAD_RULES])
 def test_a_bad_rule_is_refused_with_a_pointer(world: World, change: Json, pointer: str) -> None:
     body = {"name": "Small", "decision": "refund", "conditions": {}, "caps": {}, "priority": 1} | change
+    body = {name: value for name, value in body.items() if value is not ...}
     problem = world.platform.post(RULES, body).problem(422, "invalid-input")
     assert any(error["pointer"].startswith(pointer) for error in problem["errors"]), problem["errors"]
     trial = world.platform.post(BACK_TESTS, {"rule": body}).problem(422, "invalid-input")

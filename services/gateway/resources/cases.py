@@ -30,7 +30,7 @@ from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, unreadable, wrong_query
 from services.gateway.projector import Body, file_of
 from services.gateway.representations import case_shown, preview_shown
-from services.gateway.requests import AnyRequest, field_errors, if_match, json_body, preference
+from services.gateway.requests import AnyRequest, field_errors, if_match, json_body, preference, require_readable
 from services.gateway.shops import Shop
 from services.gateway.store import ORDERS
 
@@ -64,9 +64,11 @@ def _action_of(raw: bytes) -> ActionRequest:
     except orjson.JSONDecodeError as wrong:
         raise unreadable(f"The body is no JSON: {wrong}.") from None
     try:
-        return ActionRequest.model_validate_json(raw)
+        wanted = ActionRequest.model_validate_json(raw)
     except ValidationError as invalid:
         raise ProblemError(Problem.invalid_input(*field_errors(invalid))) from None
+    require_readable(raw)
+    return wanted
 
 
 @get(

@@ -14,6 +14,7 @@ from contracts.matrix import (
     BackTestContent,
     DecisionRuleContent,
     PutDecisionRule,
+    RuleConditions,
     RunBackTest,
     WithdrawDecisionRule,
 )
@@ -32,6 +33,18 @@ __all__ = ["routes"]
 _PATH = "/v1/decision-rules"
 _FOR_WHOM = "For the platform."
 _LONGEST_ID = 100
+
+
+class DecisionRuleRequest(DecisionRuleContent):
+    """A rule as it is asked for: that it is for every case is said, not left out."""
+
+    conditions: RuleConditions  # pyright: ignore[reportGeneralTypeIssues]
+
+
+class BackTestRequest(BackTestContent):
+    """A rule to try, given whole or by its id."""
+
+    rule: DecisionRuleRequest | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 def _rule_id(command_id: str) -> str:
@@ -85,7 +98,7 @@ async def _latest_of(gateway: Gateway, rule_id: str) -> dict[str, Any]:
     summary="A new rule of the decision matrix (CP-07)",
     description=_FOR_WHOM,
     opt=documented(
-        body=DecisionRuleContent,
+        body=DecisionRuleRequest,
         answers={201: "The rule with its id, in version 1.", 409: "too-many-rules"},
     ),
 )
@@ -95,7 +108,7 @@ async def create_rule(request: AnyRequest, gateway: TheGateway, principal: Calle
     raw = await json_body(request)
 
     async def work(command_id: str) -> Answer:
-        content = parsed(DecisionRuleContent, raw)
+        content = parsed(DecisionRuleRequest, raw)
         rule_id = _rule_id(command_id)
         command = PutDecisionRule(rule_id=rule_id, content=content, new=True, actor=principal.actor())
         await _ask(request, gateway, RULES_KEY, command, command_id)
@@ -157,7 +170,7 @@ async def get_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, 
     summary="The next version of a rule",
     description=_FOR_WHOM,
     opt=documented(
-        body=DecisionRuleContent,
+        body=DecisionRuleRequest,
         headers=CONDITIONAL,
         answers={200: "The rule in its new version.", 409: "too-many-rules", 412: "version-mismatch"},
     ),
@@ -168,7 +181,7 @@ async def put_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, 
     raw = await json_body(request)
 
     async def work(command_id: str) -> Answer:
-        content = parsed(DecisionRuleContent, raw)
+        content = parsed(DecisionRuleRequest, raw)
         await _require_known(gateway, rule_id)
         command = PutDecisionRule(
             rule_id=rule_id, content=content, new=False, if_match=if_match(request), actor=principal.actor()
@@ -207,7 +220,7 @@ async def withdraw_rule(request: AnyRequest, gateway: TheGateway, principal: Cal
     description=_FOR_WHOM,
     status_code=200,
     opt=documented(
-        body=BackTestContent,
+        body=BackTestRequest,
         answers={
             200: "{back_test_id, cases, matched, decided, capped, cost, costs, decisions: [{case_id, decision}]}: of all cases "
             "in the span, those that the rule fits, those it would have refunded and those beyond a cap; `cost` in the "
@@ -222,7 +235,7 @@ async def run_back_test(request: AnyRequest, gateway: TheGateway, principal: Cal
     raw = await json_body(request)
 
     async def work(command_id: str) -> Answer:
-        wanted = parsed(BackTestContent, raw)
+        wanted = parsed(BackTestRequest, raw)
         if (wanted.rule is None) == (wanted.rule_id is None):
             raise field_error("/rule", "Give either a rule or the rule_id of one that exists.")
         if wanted.from_ is not None and wanted.to is not None and wanted.to <= wanted.from_:

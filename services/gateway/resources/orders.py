@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from litestar import Response, get, post
 from litestar.params import FromPath
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from contracts.ids import order_id_of
 from contracts.orders import FactContent, OrderContent, RegisterOrder
+from contracts.texts import Code
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, listed, response_of, with_version
 from services.gateway.context import Caller, Gateway, TheGateway
@@ -27,9 +28,16 @@ __all__ = ["OrderRequest", "registration", "routes"]
 _STATUSES = ("open", "reported_problem", "completed")
 
 
+def _one_line(text: str) -> str:
+    if not set(text).isdisjoint("\t\n\r"):
+        raise ValueError("give it in one line")
+    return text
+
+
 class OrderRequest(OrderContent):
     """An order to register, with what is known to have happened to it."""
 
+    order_number: Annotated[Code, AfterValidator(_one_line)]
     facts: Annotated[tuple[FactContent, ...], Field(max_length=100)] = ()
 
 

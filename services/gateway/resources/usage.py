@@ -105,7 +105,7 @@ def _statement(merchant_id: str, month: str, lines: Iterable[Mapping[str, Any]])
     writer.writerows((_plain(merchant_id), month, *(_plain(line[name]) for name in _LINE)) for line in lines)
     name = re.sub(r"[^A-Za-z0-9.-]", "_", merchant_id)
     headers = {"Content-Disposition": f'attachment; filename="usage-{name}-{month}.csv"', "Vary": "Accept"}
-    return Answer(200, written.getvalue().encode(), headers, "text/csv; charset=utf-8; header=present")
+    return Answer(200, written.getvalue().encode(), headers, "text/csv; header=present")
 
 
 def _plain(value: Any) -> str:

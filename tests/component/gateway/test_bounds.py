@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.gateway.problems import EXPLAINED
-from tests.component.gateway.platform import Platform, eur, order_body
+from tests.component.gateway.platform import Client, Platform, eur, order_body
 
 
 async def test_the_largest_order_and_report_go_all_the_way(platform: Platform) -> None:
@@ -75,11 +75,24 @@ async def test_bodies_that_cannot_be_read(platform: Platform, strange: tuple[str
 
 async def test_strange_texts_are_kept_as_they_are(platform: Platform) -> None:
     merchant_id, staff = await platform.shop()
-    number = 'x"\u0000\u202e/../é🙂 $where'
+    number = 'x"\u202e/../é🙂 $where'
     order = await platform.order(merchant_id, order_number=number)
     assert order["order_number"] == number
     found = await staff.get("/v1/orders", order_number=number)
     assert [each["order_id"] for each in found["items"]] == [order["order_id"]]
+    report = f"/v1/orders/{order['order_id']}/reports"
+    case_id = (await platform.partner.made(report, {"reason": "not_received", "text": "One line\nand\tanother"}))["case_id"]
+    case = f"/v1/cases/{case_id}"
+    assert (await staff.get(case))["text"] == "One line\nand\tanother"
+    unseen: tuple[tuple[Client, str, Any, str], ...] = (
+        (platform.partner, "/v1/orders", order_body(merchant_id, order_number="x\u0000"), "/order_number"),
+        (platform.partner, report, {"reason": "no_refund", "text": "\u0000"}, "/text"),
+        (staff, f"{case}/messages", {"text": "\u001b[2J"}, "/text"),
+        (staff, f"{case}/actions", {"action": "answer", "refund": "no", "message": "x\u0000"}, "/message"),
+    )
+    for who, path, body, pointer in unseen:
+        refused = await who.post(path, body)
+        assert (refused.status_code, [error["pointer"] for error in refused.json()["errors"]]) == (422, [pointer]), path
 
 
 async def test_problems_explain_themselves(platform: Platform) -> None:

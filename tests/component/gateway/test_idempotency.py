@@ -92,7 +92,8 @@ async def test_a_key_whose_request_died_is_taken_over(platform: Platform) -> Non
 
 async def test_a_rule_that_a_dead_request_has_withdrawn_is_withdrawn(platform: Platform) -> None:
     """Its key is taken over: that the rule is gone by now is what was asked for, and no 404."""
-    made = await platform.agent.post("/v1/decision-rules", {"name": "Exempt", "decision": "no_automatic", "priority": 9})
+    rule = {"name": "Exempt", "conditions": {}, "decision": "no_automatic", "priority": 9}
+    made = await platform.agent.post("/v1/decision-rules", rule)
     path = f"/v1/decision-rules/{made.json()['rule_id']}"
 
     async def withdrawn(key: str) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
 from contracts.problems import FieldError
@@ -11,6 +12,7 @@ from services.gateway.forms import fields_of, filled
 from services.gateway.imports import LINE_LIMIT, Lines, Spool
 from services.gateway.problems import ProblemError
 from services.gateway.requests import known_id, parsed, pointer_of
+from services.gateway.resources.messages import MessageRequest
 from services.gateway.resources.orders import OrderRequest
 from services.gateway.uploads import media_type_of_bytes, safe_name
 
@@ -44,6 +46,25 @@ def test_what_does_not_fit_is_pointed_at(raw: bytes, pointer: str) -> None:
     errors: tuple[FieldError, ...] = refused.value.problem.errors
     assert pointer in [error.pointer for error in errors]
     assert all(error.detail and "http" not in error.detail for error in errors)
+
+
+def test_a_text_holds_no_control_characters_but_tabs_and_line_breaks() -> None:
+    for escaped in ("\\u0000", "\\u001B", "\\b", "\\f", "\\u007f", "\x7f"):
+        with pytest.raises(ProblemError) as refused:
+            parsed(MessageRequest, f'{{"evidence": ["evd_1"], "text": "a{escaped}b"}}'.encode())
+        assert [error.pointer for error in refused.value.problem.errors] == ["/text"], escaped
+    for kept in ("\\n\\t\\r", "C:\\\\bin\\\\u0000", "\\u0020\\u00e9", "\\u202e"):
+        assert parsed(MessageRequest, f'{{"text": "a{kept}b"}}'.encode()).text.startswith("a")
+    with pytest.raises(ProblemError) as refused:
+        parsed(MessageRequest, b'{"text": "x", "evidence": ["\\u0000"]}')
+    assert [error.pointer for error in refused.value.problem.errors] == ["/evidence/0"]
+
+
+def test_an_order_number_is_of_one_line() -> None:
+    for wrong in ("a\nb", "a\tb", "a\r"):
+        with pytest.raises(ProblemError) as refused:
+            parsed(OrderRequest, orjson.dumps({"order_number": wrong}))
+        assert "/order_number" in [error.pointer for error in refused.value.problem.errors]
 
 
 def test_what_is_no_json_is_unreadable() -> None:

@@ -68,6 +68,15 @@ def test_every_problem_has_a_page_that_explains_it() -> None:
     assert set(raised()) == explained
 
 
+async def test_a_body_that_is_compressed_is_refused_as_such(client: httpx.AsyncClient) -> None:
+    for method, path, _ in ROUTES:
+        answer = await client.request(method, path, headers={"Content-Encoding": "gzip"})
+        assert (answer.status_code, answer.json()["type"]) == (415, "/problems/unsupported-media-type"), (method, path)
+        assert answer.headers["accept-encoding"] == "identity"
+    page = await client.get("/problems/not-found", headers={"Content-Encoding": "identity"})
+    assert page.status_code == 200
+
+
 async def test_head_is_answered_as_get_is_without_the_content(client: httpx.AsyncClient) -> None:
     page, head = await client.get("/problems/not-found"), await client.head("/problems/not-found")
     assert (head.status_code, head.headers, head.content) == (200, page.headers, b"")
