@@ -418,6 +418,7 @@ class CommandRefused(Message, kind="command.refused"):
 
 
 class CommandRepeated(Message, kind="command.repeated"):
-    """The command asks for what already is: `href` names the resource."""
+    """The command asks for what already is: `href` names the resource, `fact_id` the fact of it where it asks for one."""
 
     href: str
+    fact_id: str | None = None

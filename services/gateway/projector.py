@@ -118,7 +118,7 @@ def _outcome(envelope: Envelope) -> dict[str, Any]:
         case CommandRefused():
             outcome["problem"] = message.problem.model_dump(mode="json")
         case CommandRepeated():
-            outcome["href"] = message.href
+            outcome |= {"href": message.href, **({"fact_id": message.fact_id} if message.fact_id else {})}
         case MerchantChanged():
             outcome["href"] = message.href or f"/v1/merchants/{message.merchant.merchant_id}"
         case ReportAccepted():

@@ -25,8 +25,8 @@ def refused(envelope: Envelope, problem: Problem) -> Emission:
     return _unchanged(envelope, CommandRefused(problem=problem))
 
 
-def repeated(envelope: Envelope, href: str) -> Emission:
-    return _unchanged(envelope, CommandRepeated(href=href))
+def repeated(envelope: Envelope, href: str, fact_id: str | None = None) -> Emission:
+    return _unchanged(envelope, CommandRepeated(href=href, fact_id=fact_id))
 
 
 def _unchanged(envelope: Envelope, answer: Message) -> Emission:

@@ -141,8 +141,9 @@ def record_fact(file: OrderFile | None, inbound: Inbound, command: RecordFact) -
         by_payer = "What a merchant was paid, and what that was less by, is told by who pays it out."
         return Step(file, (refused(envelope, Problem.forbidden(by_payer)),))
     fact = _fact(order, file.facts, file.standing.payout.held, content, command.actor, envelope.time, (envelope.id,))
-    if any(known.fact_id == fact.fact_id or _same_source(known, content) for known in file.facts):
-        return Step(file, (repeated(envelope, file.href),))
+    for known in file.facts:
+        if known.fact_id == fact.fact_id or _same_source(known, content):
+            return Step(file, (repeated(envelope, file.href, known.fact_id),))
     if stale := Problem.stale(command.if_match, file.standing.version):
         return Step(file, (refused(envelope, stale),))
     if errors := list(_fact_misfits(content, order.amount, envelope.time, "")):

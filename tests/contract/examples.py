@@ -307,7 +307,7 @@ EXAMPLES: tuple[Message, ...] = (
     orders.CheckInAsked(order=order, standing=standing),
     orders.OrderChanged(order_id=ORDER_ID, case_id=CASE_ID, standing=standing),
     orders.CommandRefused(problem=problem),
-    orders.CommandRepeated(href=f"/v1/orders/{ORDER_ID}"),
+    orders.CommandRepeated(href=f"/v1/orders/{ORDER_ID}", fact_id="fct_1"),
     cases.TakeAction(
         case_id=CASE_ID,
         action="answer",

@@ -55,12 +55,9 @@ async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Calle
             actor=principal.actor(),
         )
         outcome = await gateway.commands.ask(INTAKE_COMMANDS, order_id, command, command_id, preference(request))
-        fact_id = outcome.get("fact_id")
 
         def is_it(fact: dict[str, Any]) -> bool:
-            if fact_id is not None:
-                return fact["fact_id"] == fact_id
-            return (fact["kind"], fact["external_id"]) == (content.kind, content.external_id)
+            return fact["fact_id"] == outcome["fact_id"]
 
         def attached(body: Body) -> bool:
             return any(map(is_it, body["facts"])) and (not body.get("file") or any(map(is_it, body["file"]["facts"])))
@@ -70,7 +67,7 @@ async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Calle
         fact = next(fact for fact in known if is_it(fact))
         shown = {name: value for name, value in fact.items() if value is not None}
         return answer(
-            200 if fact_id is None else 201,
+            200 if outcome["kind"] == "command.repeated" else 201,
             {**shown, "order_id": order_id, "_links": {"order": {"href": f"/v1/orders/{order_id}"}}},
         )
 

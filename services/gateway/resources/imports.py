@@ -67,9 +67,8 @@ class FactImporter:
         return order_id, RecordFact(order_id=order_id, content=wanted, given=given, actor=self._actor)
 
     def result(self, key: str, outcome: Document) -> dict[str, Any]:
-        if outcome["kind"] == "command.repeated":
-            return {"status": 200, "order_id": key}
-        return {"status": 201, "order_id": key, "fact_id": outcome["fact_id"]}
+        status = 200 if outcome["kind"] == "command.repeated" else 201
+        return {"status": status, "order_id": key, "fact_id": outcome["fact_id"]}
 
 
 def _import(request: AnyRequest, gateway: Gateway, principal: Principal, importer: Importer) -> ASGIApp:

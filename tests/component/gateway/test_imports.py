@@ -85,6 +85,8 @@ async def test_thousands_of_lines_with_every_tenth_broken(platform: Platform) ->
     assert [line["status"] for line in first] == [404 if number % 10 == 0 else 201 for number in range(1, 500)]
     again = lines_of(await send(platform.partner, encoded(*facts), "/v1/fact-imports"))
     assert {line["status"] for line in again} == {200, 404}
+    assert [line.get("fact_id") for line in again] == [line.get("fact_id") for line in first]
+    assert all(line["fact_id"].startswith("fct_") for line in again if line["status"] == 200)
 
 
 async def test_an_import_is_repeated_by_its_key(platform: Platform) -> None:

@@ -12,6 +12,7 @@ from contracts.actors import Actor
 from contracts.cases import Change
 from contracts.orders import (
     CheckInAsked,
+    CommandRepeated,
     FactContent,
     FactRecorded,
     OrderChanged,
@@ -186,6 +187,9 @@ def test_the_same_external_id_is_the_same_fact_of_its_kind() -> None:
     trade.repeated(trade.fact("shipped", external_id="p-1", note="again"))
     assert isinstance(trade.ask(trade.fact("delivered", external_id="p-1")), FactRecorded)
     trade.repeated(trade.fact("delivered", external_id="p-1"))
+    again = trade.ask(trade.fact("shipped", external_id="p-1"))
+    assert isinstance(again, CommandRepeated)
+    assert again.fact_id == trade.file.facts[0].fact_id
 
 
 @pytest.mark.parametrize(
