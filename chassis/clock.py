@@ -53,6 +53,7 @@ class SandboxClock:
 
     @property
     def generation(self) -> int:
+        """Which move it stands after; 0 before the first tick."""
         return 0 if self._tick is None else self._tick.generation
 
     def now(self) -> datetime:

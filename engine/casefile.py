@@ -93,6 +93,7 @@ class Case(Model):
 
     @property
     def is_open(self) -> bool:
+        """Whether it has not ended."""
         return self.state not in CLOSED
 
 
@@ -111,6 +112,7 @@ class CaseFile(Model):
 
     @property
     def open_cases(self) -> tuple[Case, ...]:
+        """The cases that have not ended, oldest first."""
         return tuple(case for case in self.cases.values() if case.is_open)
 
 

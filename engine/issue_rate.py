@@ -53,6 +53,7 @@ class Issue:
 
     @property
     def is_fault(self) -> bool:
+        """Whether its case ended against the merchant: the faults are shown beside what counts (NX-10)."""
         return self.outcome in _FAULTS
 
 
