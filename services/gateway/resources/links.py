@@ -1,5 +1,6 @@
 """Links for buyers: made for an order confirmation, or mailed to whoever asks with the right address (NX-15)."""
 
+import math
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -16,10 +17,11 @@ from contracts.problems import Problem
 from contracts.texts import Code, Email, address_key
 from contracts.topics import NOTIFICATIONS_COMMANDS
 from services.gateway.answers import Answer, answer
+from services.gateway.buckets import Buckets
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.documented import CONDITIONAL, documented
 from services.gateway.principals import Principal, acts_until
-from services.gateway.problems import ProblemError
+from services.gateway.problems import ProblemError, too_many
 from services.gateway.representations import order_version
 from services.gateway.requests import AnyRequest, if_match, json_body, known_id, parsed
 from services.gateway.store import ORDERS, REVOKED_LINKS, wall_clock
@@ -30,6 +32,8 @@ _LONGEST = timedelta(days=3660)
 _MOST_ORDERS = 10
 _LONGEST_ID = 100
 _ONE_MAIL_PER_S = 600
+_REQUESTS = Buckets(30, 1 / 60)
+"""By order number and address: for who has lost the link it is more than enough, for who tries one out it is not."""
 _ANYBODY = Principal("buyer", "anybody")
 """Who asks without a key: sees nothing and does nothing but this."""
 
@@ -128,7 +132,12 @@ async def revoke_link(request: AnyRequest, gateway: TheGateway, principal: Calle
     summary="Have the link of an order mailed to its buyer",
     status_code=202,
     opt=documented(
-        body=LinkMail, answers={202: "Always: nobody learns from the answer whether there is such an order."}, public=True
+        body=LinkMail,
+        answers={
+            202: "Always: nobody learns from the answer whether there is such an order.",
+            429: "rate-limited: whether there is one or not",
+        },
+        public=True,
     ),
 )
 async def request_link(request: AnyRequest, gateway: TheGateway) -> Response[bytes]:
@@ -136,7 +145,10 @@ async def request_link(request: AnyRequest, gateway: TheGateway) -> Response[byt
     raw = await json_body(request)
 
     async def work(command_id: str) -> Answer:
-        await _mail(gateway, parsed(LinkMail, raw))
+        wanted = parsed(LinkMail, raw)
+        if wait_s := _REQUESTS.take(f"{wanted.order_number}\n{address_key(wanted.email)}"):
+            raise too_many("This link was asked for very often just now.", math.ceil(wait_s))
+        await _mail(gateway, wanted)
         return answer(202, {"status": "accepted"})
 
     return await gateway.once(request, _ANYBODY, raw, work)

@@ -189,3 +189,8 @@ async def test_link_requests_tell_nothing(platform: Platform) -> None:
         answer = await platform.nobody.post("/v1/link-requests", asked)
         assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
     assert (await platform.nobody.post("/v1/link-requests", {"order_number": "1", "email": "x"})).status_code == 422
+    for number in (body["order_number"], "none"):
+        asked = {"order_number": number, "email": "once-more@else.example"}
+        answers = [await platform.nobody.post("/v1/link-requests", asked) for _ in range(31)]
+        assert [answer.status_code for answer in answers] == 30 * [202] + [429], "that tells nothing either"
+        assert int(answers[-1].headers["retry-after"]) > 0
