@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 from testcontainers.compose import DockerCompose
 
@@ -14,6 +15,10 @@ from deploy.local.ports import free_port
 
 NEEDS_STACK = ("component", "e2e", "chaos")
 USED = pytest.StashKey[str]()
+
+# No test depends on how fast the machine is: an example may take as long as it takes.
+hypothesis.settings.register_profile("recourse", deadline=None)
+hypothesis.settings.load_profile("recourse")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
