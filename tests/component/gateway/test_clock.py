@@ -33,7 +33,7 @@ async def test_moving_the_clock_does_all_that_it_causes(platform: Platform) -> N
     (silence,) = [entry for entry in history if entry["type"] == "case.moved"]
     assert parse_moment(silence["at"]) == due
     mails = (await staff.get("/v1/sandbox/mails", to="cases@shop.example", case_id=case["case_id"]))["items"]
-    (reminded,) = [entry for entry in history if entry["type"] == "case.reminder-given"]
+    reminded = next(entry for entry in history if entry["type"] == "case.reminder-given")
     assert [(mail["kind"], parse_moment(mail["sent_at"])) for mail in mails] == [
         ("case_opened", before),
         ("reminder", parse_moment(reminded["at"])),
