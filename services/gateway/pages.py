@@ -5,6 +5,7 @@ The token in the path is the right to read and act, so nothing of it may leak: n
 import hashlib
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -45,8 +46,22 @@ __all__ = ["routes"]
 
 M = TypeVar("M", bound=BaseModel)
 
+_REPORT = "report"
+
 _PUBLIC = documented(answers={200: "A page."}, public=True, page=True)
 _SENT = documented(content_type="multipart/form-data", answers={303: "Back to the page."}, public=True, page=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What was filled in, in which form: `place` is a case's id, or the report."""
+
+    place: str
+    fields: Mapping[str, str]
+
+    def at(self, place: str, action: str = "") -> Mapping[str, str]:
+        """What was filled in there: in the form of an action, else in the one without."""
+        return self.fields if (self.place, self.fields.get("action", "")) == (place, action) else {}
 
 
 @get(
@@ -93,7 +108,7 @@ async def report_by_page(request: AnyRequest, gateway: TheGateway, token: FromPa
             given["text"] = form.fields["text"]
         return await submit(request, gateway, principal, order_id, _checked(ReportRequest, given), command_id)
 
-    return await _sent(request, gateway, token, "report", work)
+    return await _sent(request, gateway, token, _REPORT, work)
 
 
 @post("/l/{token:str}/cases/{case_id:str}/actions", operation_id="actByPage", summary="An action's form on a page", opt=_SENT)
@@ -165,7 +180,7 @@ async def _sent(request: AnyRequest, gateway: Gateway, token: str, place: str, w
         if given.status >= 400:
             raise ProblemError(problem_of(given))
     except Exception as error:
-        return await _refused(request, gateway, token, form, error)
+        return await _refused(request, gateway, token, place, form, error)
     done = "on_its_way" if given.status == 202 else "done"
     anchor = f"#{place}" if place.startswith("cas_") else ""
     return Response(b"", status_code=303, headers={**HEADERS, "Location": f"/l/{token}?said={done}{anchor}"})
@@ -183,14 +198,16 @@ async def _sent_once(request: AnyRequest, gateway: Gateway, principal: Principal
     return await gateway.done_once(request, principal, content, once, key, patient=True)
 
 
-async def _refused(request: AnyRequest, gateway: Gateway, token: str, form: Upload, error: Exception) -> Response[Any]:
-    """The page again, with the reason and with what was filled in."""
+async def _refused(
+    request: AnyRequest, gateway: Gateway, token: str, place: str, form: Upload, error: Exception
+) -> Response[Any]:
+    """The page again, with the reason and with what was filled in, in the form that it was sent from."""
     problem = as_problem(error).problem
     if problem.status in (401, 404):
         return in_words(request, error)
     try:
         principal = await gateway.principals.of_link(token)
-        return html_answer(problem.status, await _page(request, gateway, principal, token, form, problem))
+        return html_answer(problem.status, await _page(request, gateway, principal, token, _Given(place, form.fields), problem))
     except Exception as again:
         return in_words(request, again)
 
@@ -200,7 +217,7 @@ async def _page(
     gateway: Gateway,
     principal: Principal,
     token: str,
-    form: Upload | None = None,
+    given: _Given | None = None,
     wrong: Problem | None = None,
 ) -> str:
     """The page of a link. Raises what reading the order raises."""
@@ -210,7 +227,7 @@ async def _page(
     reader = Reader(principal, gateway.clock.now(), language_of(locale), gateway.programmes, shop, gateway.outages.record)
     order = order_shown(body, reader)
     w = words(locale)
-    writer = _Writer(reader, w, ZoneInfo(body["order"]["timezone"]), form.fields if form else {})
+    writer = _Writer(reader, w, ZoneInfo(body["order"]["timezone"]), given or _Given("", {}))
     until = acts_until(principal.capability, body) if principal.capability else None
     acting = until is None or reader.now < until
     merchant = await gateway.reads.get(MERCHANTS, merchant_key(order["merchant_id"]))
@@ -258,7 +275,7 @@ def _may_report(principal: Principal) -> bool:
 class _Writer:
     """Puts what the API shows into the words of the page."""
 
-    def __init__(self, reader: Reader, w: Mapping[str, str], zone: ZoneInfo, given: Mapping[str, str]) -> None:
+    def __init__(self, reader: Reader, w: Mapping[str, str], zone: ZoneInfo, given: _Given) -> None:
         self._reader = reader
         self._w = w
         self._zone = zone
@@ -300,14 +317,11 @@ class _Writer:
             "messages": [*self._report_text(body, case), *map(self._message, messages)],
             "may_write": acting,
             "writing": [
-                FormField("text", "long", self._w["text"], True, self._kept_text(case_id)),
+                FormField("text", "long", self._w["text"], True, self._given.at(case_id).get("text", "")),
                 FormField("file", "files", self._w["documents"], False),
             ],
             "nonce": str(uuid.uuid4()),
         }
-
-    def _kept_text(self, case_id: str) -> str:
-        return "" if "action" in self._given or "reason" in self._given else self._given.get("text", "")
 
     def _deadline(self, deadline: Mapping[str, Any]) -> dict[str, Any]:
         mine = deadline["party"] == self._reader.principal.reads_as
@@ -320,11 +334,10 @@ class _Writer:
         }
 
     def _action(self, case_id: str, action: Mapping[str, Any]) -> dict[str, Any]:
-        given = self._given if self._given.get("action") == action["action"] else {}
         return {
             "action": action["action"],
             "label": action["label"],
-            "fields": fields_of(action["fields"], given),
+            "fields": fields_of(action["fields"], self._given.at(case_id, action["action"])),
             "nonce": str(uuid.uuid4()),
         }
 
@@ -360,7 +373,7 @@ class _Writer:
         if not offered:
             return None
         labels = tuple((reason, in_language(programme.reasons[reason].label, self._reader.locale)) for reason in offered)
-        given = self._given if "reason" in self._given else {}
+        given = self._given.at(_REPORT)
         return {
             "fields": [
                 FormField("reason", "choice", self._w["how_was_it"], True, given.get("reason", ""), labels),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from litestar import Request
@@ -146,14 +147,12 @@ def known_id(prefix: str, text: str, what: str) -> tuple[str, str]:
     return text, f"ord_{match['order']}"
 
 
+@dataclass(frozen=True, slots=True)
 class Preference:
-    """What `Prefer` (RFC 7240) asks for: seconds to wait for an outcome, 0 for none."""
+    """What `Prefer` (RFC 7240) asks for: seconds to wait for an outcome, 0 for none. `applied`: what the answer says of it."""
 
-    __slots__ = ("applied", "wait_s")
-
-    def __init__(self, wait_s: float, applied: str) -> None:
-        self.wait_s = wait_s
-        self.applied = applied
+    wait_s: float
+    applied: str
 
 
 def preference(request: AnyRequest) -> Preference:

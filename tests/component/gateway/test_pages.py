@@ -138,6 +138,18 @@ async def test_a_merchant_answers_on_the_page_of_its_mail(platform: Platform) ->
     assert (expired.status_code, expired.json()["type"]) == (403, "/problems/link-expired")
 
 
+async def test_what_was_refused_is_filled_in_again_in_its_own_form_alone(platform: Platform) -> None:
+    case, _, buyer = await platform.reported()
+    other = await buyer.made(f"/v1/orders/{case['order_id']}/reports", {"reason": "other", "text": "Something else"})
+    _, forms = await page_of(platform, str(buyer.key))
+    writing = {form["to"].split("/")[-2]: form for form in forms if form["to"].endswith("/messages")}
+    assert writing.keys() == {case["case_id"], other["case_id"]}
+    refused = await send(platform, writing[other["case_id"]], text="Pumpkin" + "x" * 10_000)
+    assert refused.status_code == 422
+    assert refused.text.count("Pumpkin") == 1
+    assert refused.text.index("Pumpkin") > refused.text.index(writing[other["case_id"]]["to"])
+
+
 async def test_a_no_leaves_out_the_amount_that_was_prefilled(platform: Platform) -> None:
     case, _, _ = await platform.reported()
     capability = Capability(link_id="ntc_1", order_id=case["order_id"], role="merchant", case_id=case["case_id"])
