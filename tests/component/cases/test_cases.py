@@ -230,7 +230,7 @@ async def test_refusals_are_told_and_change_nothing(running: Running, events: Re
     told = await answers(events, *wrong)
     assert all(isinstance(one.message, CommandRefused) and one.settles and one.sequence is None for one in told)
     statuses = [one.message.problem.status for one in told if isinstance(one.message, CommandRefused)]
-    assert statuses == [403, 409, 422, 404, 422, 422, 422, 404]
+    assert statuses == [403, 409, 422, 404, 422, 409, 422, 404]
     assert len(await consistent(running, events.envelopes, order.order_id)) == 1
 
 

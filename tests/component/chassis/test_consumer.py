@@ -24,11 +24,11 @@ from tests.unit.intake.trading import PLACED, profile, put
 
 
 async def committed(running: Running, admin: AIOKafkaAdminClient) -> int:
-    """How many of the commands intake says it has done."""
+    """How many of the shop's commands intake says it has done: all on one partition, where it has by far the most."""
     topic = running.settings.prefixed(INTAKE_COMMANDS.name)
     partitions = [TopicPartition(topic, number) for number in range(INTAKE_COMMANDS.partitions)]
     offsets = await admin.list_consumer_group_offsets(running.settings.prefixed("intake"), partitions=partitions)
-    return sum(max(0, offset.offset) for offset in offsets.values())
+    return max(0, *(offset.offset for offset in offsets.values()))
 
 
 async def test_offsets_are_committed_in_a_moment_and_at_the_end(stack: Stack) -> None:
