@@ -64,6 +64,14 @@ class Window:
     orders: Mapping[date, int]
     issues: tuple[Issue, ...]
 
+    def ending(self, at: datetime) -> "Window":
+        """What of it lies in the window that ends with the day of `at`."""
+        first, last = first_day(at), at.date()
+        return Window(
+            {day: count for day, count in self.orders.items() if first <= day <= last},
+            tuple(issue for issue in self.issues if first <= issue.day <= last),
+        )
+
 
 def first_day(at: datetime) -> date:
     """The first day of the window that ends with the day of `at`; days are those of UTC."""
@@ -76,8 +84,10 @@ def share(part: int, orders: int) -> float:
 
 
 def reckoned(known: IssueRate | None, merchant_id: str, window: Window, at: datetime) -> IssueRate:
-    """How the merchant stands at a moment. Crossing the threshold makes the statement of reasons, being back at or under it
-    ends the sanction and a pending appeal with it; the version is left as it was."""
+    """How the merchant stands at a moment, by what of `window` lies in the window that ends with its day. Crossing the
+    threshold makes the statement of reasons, being back at or under it ends the sanction and a pending appeal with it; the
+    version is left as it was."""
+    window = window.ending(at)
     before = known or IssueRate(merchant_id=merchant_id, at=at)
     pardoned = frozenset(before.pardoned)
     counting = [issue for issue in window.issues if issue.counts and issue.case_id not in pardoned]

@@ -9,7 +9,7 @@ from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append, Database, MongoStore
 from contracts.base import Message, format_moment
 from contracts.cases import CaseEvent, CaseOpened, Change
-from contracts.ids import merchant_key
+from contracts.ids import derived, merchant_key
 from contracts.issue_rate import Appeal, AppealIssueRate, AskIssueRate, DecideAppeal, IssueRate, IssueRateChanged
 from contracts.notices import TellMerchant
 from contracts.orders import OrderRegistered
@@ -34,12 +34,13 @@ _OF_RATES = AskIssueRate | AppealIssueRate | DecideAppeal
 
 @dataclass(frozen=True, slots=True)
 class RateFindings:
-    """What a batch needs for rates: the windows of merchants to reckon, by merchant and day; for each merchant the last
-    question about it, which answers those before it; which cases tell of a problem; whose case a moved case is; and merchants
-    whose orders matter, because their share is too high or only too few orders keep it from counting."""
+    """What a batch needs for rates: of each merchant to reckon what there is from the window of the earliest question on; the
+    last question about it, which answers those before it, and the latest moment that any of them asks about; which cases tell
+    of a problem; whose case a moved case is; and merchants whose orders matter, because their share is too high or only too
+    few orders keep it from counting."""
 
-    windows: Mapping[tuple[str, date], Window] = field(default_factory=dict)
-    last_asked: Mapping[str, str] = field(default_factory=dict)
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    last_asked: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
     problems: frozenset[str] = frozenset()
     merchant_of: Mapping[str, str] = field(default_factory=dict)
     watched: frozenset[str] = frozenset()
@@ -68,15 +69,18 @@ class Rates:
         await self._store.append([line for message in messages for line in _lines(message, problems)])
         ended = {message.case_id for message in messages if isinstance(message, CaseEvent) and _end_of(message)}
         selling = {message.order.merchant_id for message in messages if isinstance(message, OrderRegistered)}
-        told = [(inbound.envelope, inbound.envelope.message) for inbound in batch]
-        days = {
-            (message.merchant_id, envelope.time.date()): envelope.time
-            for envelope, message in told
-            if isinstance(message, _OF_RATES)
-        }
+        since: dict[str, datetime] = {}
+        last_asked: dict[str, tuple[str, datetime]] = {}
+        for inbound in batch:
+            envelope, message = inbound.envelope, inbound.envelope.message
+            if isinstance(message, _OF_RATES):
+                since[message.merchant_id] = min(since.get(message.merchant_id, envelope.time), envelope.time)
+            if isinstance(message, AskIssueRate):
+                _, latest = last_asked.get(message.merchant_id, ("", envelope.time))
+                last_asked[message.merchant_id] = envelope.id, max(latest, envelope.time)
         return RateFindings(
-            windows=await self._windows(days),
-            last_asked={message.merchant_id: each.id for each, message in told if isinstance(message, AskIssueRate)},
+            windows=await self._windows(since),
+            last_asked=last_asked,
             problems=problems,
             merchant_of=await self._merchants_of(ended) if ended else {},
             watched=await self._watched(selling) if selling else frozenset(),
@@ -93,35 +97,24 @@ class Rates:
             return True
         return reason is None or reason.is_problem
 
-    async def _windows(self, asked: Mapping[tuple[str, date], datetime]) -> dict[tuple[str, date], Window]:
-        """The windows of merchants that end with a day each; `asked` has a moment of that day. Three statements for all."""
-        if not asked:
+    async def _windows(self, since: Mapping[str, datetime]) -> dict[str, Window]:
+        """What there is of merchants from the first day of the window on that ends with a moment each, in three statements for
+        all. It has no last day: the rate may stand at a later day than the question."""
+        if not since:
             return {}
-        spans = {place: (first_day(at).isoformat(), at.date().isoformat()) for place, at in asked.items()}
-        wanted = {
-            "$or": [
-                {"merchant": merchant_id, "day": {"$gte": first, "$lte": last}}
-                for (merchant_id, _), (first, last) in spans.items()
-            ]
-        }
+        wanted = {"$or": [{"merchant": each, "day": {"$gte": first_day(at).isoformat()}} for each, at in since.items()]}
         place = {"merchant": "$merchant", "day": "$day"}
         grouped = self._database[_ORDERS].aggregate([{"$match": wanted}, {"$group": {"_id": place, "count": {"$sum": 1}}}])
-        orders: dict[str, dict[str, int]] = {}
+        orders: dict[str, dict[date, int]] = {}
         for found in await grouped.to_list(None):
-            orders.setdefault(found["_id"]["merchant"], {})[found["_id"]["day"]] = found["count"]
+            orders.setdefault(found["_id"]["merchant"], {})[date.fromisoformat(found["_id"]["day"])] = found["count"]
         kept = await self._database[_ISSUES].find(wanted, batch_size=10_000).to_list(None)
         ends = await self._outcomes([issue["_id"] for issue in kept]) if kept else {}
         issues: dict[str, list[Issue]] = {}
         for issue in kept:
             told = Issue(issue["_id"], issue["order"], date.fromisoformat(issue["day"]), ends.get(issue["_id"]))
             issues.setdefault(issue["merchant"], []).append(told)
-        windows: dict[tuple[str, date], Window] = {}
-        for (merchant_id, last_day), (first, last) in spans.items():
-            windows[merchant_id, last_day] = Window(
-                {date.fromisoformat(day): count for day, count in orders.get(merchant_id, {}).items() if first <= day <= last},
-                tuple(each for each in issues.get(merchant_id, ()) if first <= each.day.isoformat() <= last),
-            )
-        return windows
+        return {each: Window(orders.get(each, {}), tuple(issues.get(each, ()))) for each in since}
 
     async def _outcomes(self, case_ids: Sequence[str]) -> dict[str, str | None]:
         """The latest outcome of each case that has ended; None for one that was reopened since."""
@@ -206,11 +199,13 @@ def follow_rate(
 ) -> Step[IssueRate | None]:
     """Reckon, appeal or decide an appeal. What events asked is reckoned once for a merchant and batch, and nothing is told
     while the status stays and its orders matter no more than before; what somebody asked is answered with the figures of the
-    moment. The day on which the status changes by itself is a timer. 403, 404 and 409 for appeals that are not the caller's,
-    not there or not open."""
+    moment. A rate never goes back in time: a question of an earlier day than that for which it was reckoned last, or than
+    another of its batch, is answered as of the later one. The day on which the status changes by itself is a timer. 403, 404
+    and 409 for appeals that are not the caller's, not there or not open."""
     envelope = inbound.envelope
     asked = envelope.source == "gateway"
-    if not asked and findings.last_asked.get(command.merchant_id) != envelope.id:
+    last_id, latest = findings.last_asked.get(command.merchant_id, ("", envelope.time))
+    if not asked and last_id != envelope.id:
         return Step(known)
     before = known or IssueRate(merchant_id=command.merchant_id, at=envelope.time)
     after: IssueRate | Problem | None = before
@@ -222,23 +217,25 @@ def follow_rate(
         return Step(known, (refusing(inbound, after),))
     if after is None:
         return Step(known, (repeating(inbound, f"{_href(command)}/appeals/{_appeal_of(command)}"),))
-    window = findings.windows[command.merchant_id, envelope.time.date()]
-    after = reckoned(after, command.merchant_id, window, envelope.time)
+    at = max(before.at, latest if last_id == envelope.id else envelope.time)
+    after = reckoned(after, command.merchant_id, findings.windows[command.merchant_id], at)
     timers: tuple[Append, ...] = ()
     if after.changes_on is not None and after.changes_on != before.changes_on:
         timers = (Append(PAGES, page_of_rate(inbound.partition, command.merchant_id, after.changes_on).document()),)
     if _same(after, before) or (not asked and after.status == before.status and near_sample(after) == near_sample(before)):
-        # The figures stay as they were told.
-        kept = known if after.changes_on == before.changes_on else before.model_copy(update={"changes_on": after.changes_on})
-        return Step(kept, (repeating(inbound, _href(command)),) if asked else (), timers)
+        # The figures stay as they were told; the day is kept, so that no later question is answered for one before it.
+        if known is None or (at.date(), after.changes_on) != (before.at.date(), before.changes_on):
+            known = before.model_copy(update={"changes_on": after.changes_on, "at": at})
+        return Step(known, (repeating(inbound, _href(command)),) if asked else (), timers)
     after = after.model_copy(update={"version": before.version + 1})
     event = IssueRateChanged(rate=after, before=before.status)
-    told = Emission(ESCALATION_EVENTS, event, envelope.time, command_id=envelope.id if asked else None, settles=asked)
-    return Step(after, (told, *_notice(after, before, envelope.time)), timers)
+    told = Emission(ESCALATION_EVENTS, event, at, command_id=envelope.id if asked else None, settles=asked)
+    return Step(after, (told, *_notice(after, before)), timers)
 
 
-def _notice(after: IssueRate, before: IssueRate, at: datetime) -> tuple[Emission, ...]:
-    """The mail to the merchant about a new status. That it has appealed it knows."""
+def _notice(after: IssueRate, before: IssueRate) -> tuple[Emission, ...]:
+    """The mail to the merchant about a new status. That it has appealed it knows. Its id is made from merchant and version: a
+    timer that is sent again asks under the id that it had, and what follows may by then be another status."""
     if after.status in (before.status, "appealed"):
         return ()
     restored = before.status in ("sanctioned", "appealed") and after.status == "warning"
@@ -249,7 +246,8 @@ def _notice(after: IssueRate, before: IssueRate, at: datetime) -> tuple[Emission
         "statement": after.statement.text if after.statement else "",
     }
     notice = TellMerchant(merchant_id=after.merchant_id, notice="issue_rate", about=about)
-    return (Emission(NOTIFICATIONS_COMMANDS, notice, at, sequenced=False),)
+    notice_id = derived("issue-rate", after.merchant_id, str(after.version))
+    return (Emission(NOTIFICATIONS_COMMANDS, notice, after.at, sequenced=False, id=notice_id),)
 
 
 def _same(after: IssueRate, before: IssueRate) -> bool:

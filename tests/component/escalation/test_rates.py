@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -31,9 +31,9 @@ def batch_of(envelopes: Sequence[Envelope]) -> list[Inbound]:
     return [Inbound(envelope=envelope, topic="t", partition=0, offset=n) for n, envelope in enumerate(envelopes)]
 
 
-def ask(number: int, source: str = "escalation") -> Envelope:
+def ask(number: int, source: str = "escalation", at: datetime = AT) -> Envelope:
     message = AskIssueRate(merchant_id="shop")
-    return Envelope(id=f"ask-{number}", source=source, key=merchant_key("shop"), time=AT, message=message)
+    return Envelope(id=f"ask-{number}", source=source, key=merchant_key("shop"), time=at, message=message)
 
 
 async def stands(rates: Rates) -> IssueRate:
@@ -152,6 +152,21 @@ async def test_the_day_on_which_a_rate_changes_by_itself_is_a_timer_that_its_doc
     (again,) = batch_of([ask(2)])
     next_ = follow_rate(step.state, again, AskIssueRate(merchant_id="shop"), await rates.find([again]))
     assert (next_.state, next_.appends) == (step.state, ()), "the timer is there"
+
+
+@pytest.mark.rule("OI-11")
+async def test_of_a_batch_the_latest_moment_is_reckoned_whichever_question_comes_last(running: Running) -> None:
+    """The timer of a day, and behind it an event of the day before: sixty good orders are out of the window."""
+    rates = Rates(running.database("escalation"), Programmes.shipped())
+    await heard(rates, *(order_registered(number, placed_at=AT - timedelta(days=90)) for number in range(100, 160)))
+    await heard(rates, *(order_registered(number) for number in range(20)), case_opened(1), case_opened(2))
+    batch = batch_of([ask(1), ask(2, at=AT - timedelta(days=1))])
+    findings = await rates.find(batch)
+    state: IssueRate | None = None
+    for inbound in batch:
+        state = follow_rate(state, inbound, AskIssueRate(merchant_id="shop"), findings).state
+    assert state is not None
+    assert (state.status, state.orders, state.at) == ("sanctioned", 20, AT)
 
 
 def counted(envelope: Envelope) -> int | None:

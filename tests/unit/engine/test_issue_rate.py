@@ -144,8 +144,7 @@ def test_a_status_stays_until_the_day_on_which_it_changes(others: dict[int, int]
 
     def on(day: date, known: IssueRate | None = None) -> IssueRate:
         at = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        left = {each: count for each, count in orders.items() if each >= first_day(at)}
-        return reckoned(known, "acme", Window(left, tuple(each for each in cases if each.day >= first_day(at))), at)
+        return reckoned(known, "acme", Window(orders, cases), at)
 
     now = on(TODAY)
     before = (now.status, near_sample(now))
@@ -158,6 +157,14 @@ def test_a_status_stays_until_the_day_on_which_it_changes(others: dict[int, int]
         None,
     )
     assert now.changes_on == first
+
+
+@pytest.mark.rule("OI-11")
+def test_what_was_placed_before_or_after_the_window_does_not_count() -> None:
+    gone, later = first_day(NOW) - timedelta(days=1), TODAY + timedelta(days=1)
+    window = Window({gone: 9, first_day(NOW): 40, later: 9}, (*issues(1, day=gone), *issues(2, first=1, day=later)))
+    stands = reckoned(None, "acme", window, NOW)
+    assert (stands.orders, stands.reported, stands.counted) == (40, 0, 0)
 
 
 def test_a_share_has_four_digits() -> None:
