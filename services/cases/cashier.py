@@ -41,7 +41,8 @@ RETRY_AFTER = (
     timedelta(hours=1),
 )
 """When an attempt that did not pay is followed by the next, unless the provider says; the last of these again and again: what
-was decided stays owed."""
+was decided stays owed. For as long as the last of these a request that got no answer may yet be executed, though the provider
+has not heard of it: until then what is not to be paid any more is asked after."""
 
 
 @dataclass(slots=True)
@@ -119,20 +120,32 @@ class Cashier:
         away = 0
         while self._errands.owns(payment["partition"]):
             try:
-                reply = await (_looked_up(provider, order) if payment["ends_as"] else _executed(provider, order, asked_before))
+                if payment["ends_as"]:
+                    reply = await self._looked_up(provider, payment)
+                else:
+                    reply = await _executed(provider, order, asked_before)
             except Unreachable as error:
                 # What was asked before it went away stays open; asking again before the next attempt does no harm either.
                 asked_before = True
                 away += 1
                 self._unreachable(error)
                 await asyncio.sleep(back_off(away))
-                ends = await retrying(lambda: self.store.ends([payment]), _waiting)
-                payment["ends_as"] = ends.get(payment["_id"])
+                payment["ends_as"] = await retrying(lambda: self.store.ask_again(payment, self.clock.now()), _waiting)
                 continue
             self.away = ""
             return reply
         self._errands.done(payment["_id"])
         return None
+
+    async def _looked_up(self, provider: PaymentProvider, payment: Mapping[str, Any]) -> Reply:
+        """What became of attempts at a refund that is not to be paid any more. That the provider has not heard of it proves
+        nothing soon after a request that got no answer. Raises Unreachable."""
+        told = await provider.lookup(payment["_id"])
+        if told is not None:
+            return told
+        if "tried_at" in payment and self.clock.now() - parse_moment(payment["tried_at"]) < RETRY_AFTER[-1]:
+            return Unknown("the provider has not heard of it yet")
+        return Refused("never paid")
 
     def _unreachable(self, error: Unreachable) -> None:
         self.counters.unreachable += 1
@@ -171,7 +184,7 @@ class Cashier:
             self.counters.unknown += 1
         wanted = reply.after if isinstance(reply, Unknown) else None
         retry_at = self.clock.now() + (wanted or RETRY_AFTER[min(payment["tries"], len(RETRY_AFTER) - 1)])
-        await retrying(lambda: self.store.postpone(payment["_id"], retry_at, reply.detail), _waiting)
+        await retrying(lambda: self.store.postpone(payment["_id"], retry_at, reply), _waiting)
         self._errands.put_off(payment["_id"], payment["partition"], retry_at)
 
 
@@ -188,11 +201,6 @@ async def _executed(provider: PaymentProvider, order: PaymentOrder, asked_before
     with contextlib.suppress(Unreachable):
         return await provider.lookup(order.decision_id) or reply
     return reply
-
-
-async def _looked_up(provider: PaymentProvider, order: PaymentOrder) -> Reply:
-    """What became of attempts at a refund that is not to be paid any more. Raises Unreachable."""
-    return await provider.lookup(order.decision_id) or Refused("never paid")
 
 
 def _confirmation(payment: Mapping[str, Any], reference: str, at: datetime, told_at: datetime) -> Record:

@@ -11,7 +11,7 @@ from chassis.store import Append, Database, MongoStore
 from contracts.base import format_moment
 from contracts.cases import CaseEvent, MessageDraft, RefundDue, Seal
 from contracts.orders import Order
-from services.cases.provider import PaymentOrder
+from services.cases.provider import PaymentOrder, Refused, Unknown
 
 __all__ = [
     "FILES",
@@ -130,26 +130,42 @@ class PaymentStore:
         return await self._payments.find(query, {"partition": 1, "retry_at": 1}, batch_size=10_000).to_list(None)
 
     async def begin(self, payment_ids: Sequence[str], now: datetime) -> list[dict[str, Any]]:
-        """Write down that these are attempted now; those that are still to pay, with the `tries` made before this one.
-        `ends_as`: none is to be paid any more, by hand it was or recalled. One that was tried may have been paid all the same:
-        it is asked after, and not asked for again."""
+        """Write down that these are attempted now; those that are still to pay, as they stood before: with the `tries` made and
+        the `tried_at` of the last request that the provider may yet execute. `ends_as`: none is to be paid any more, by hand it
+        was or recalled. One that was tried may have been paid all the same: it is asked after, and not asked for again."""
         still = {"_id": {"$in": list(payment_ids)}, "state": _DUE}
         found = await self._payments.find(still, batch_size=10_000).to_list(None)
         if not found:
             return []
-        ends = await self.ends(found)
+        ends = await self._ends(found)
         found = [{**payment, "ends_as": ends.get(payment["_id"])} for payment in found]
         for payment in found:
             if payment["ends_as"] and not payment["tries"]:
                 await self.end(payment["_id"], payment["ends_as"])
-        await self._payments.update_many(still, {"$set": {"tried_at": format_moment(now)}, "$inc": {"tries": 1}})
-        return [payment for payment in found if payment["tries"] or not payment["ends_as"]]
+        begun = [payment for payment in found if payment["tries"] or not payment["ends_as"]]
+        asked_for = [payment["_id"] for payment in begun if not payment["ends_as"]]
+        asked_after = [payment["_id"] for payment in begun if payment["ends_as"]]
+        if asked_for:
+            request = {"$set": {"tried_at": format_moment(now)}, "$inc": {"tries": 1}}
+            await self._payments.update_many({"_id": {"$in": asked_for}, "state": _DUE}, request)
+        if asked_after:
+            await self._payments.update_many({"_id": {"$in": asked_after}, "state": _DUE}, {"$inc": {"tries": 1}})
+        return begun
+
+    async def ask_again(self, payment: Mapping[str, Any], now: datetime) -> str | None:
+        """Write down that an attempt which did not reach the provider asks for the payment now. If it is not to be paid any
+        more, the state in which it ends, and nothing is written."""
+        ends_as = (await self._ends([payment])).get(payment["_id"])
+        if ends_as is None:
+            asked_for = {"_id": payment["_id"], "state": _DUE}
+            await self._payments.update_one(asked_for, {"$set": {"tried_at": format_moment(now)}})
+        return ends_as
 
     async def end(self, payment_id: str, state: str) -> None:
         """The provider has paid nothing, and is to pay nothing any more. Changes nothing once it is paid."""
         await self._payments.update_one({"_id": payment_id, "state": _DUE}, {"$set": {"state": state}})
 
-    async def ends(self, payments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    async def _ends(self, payments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Of these, by id, the state in which each ends that is not to be paid any more: its reservation was settled by a fact,
         or let go by the ledger."""
         orders = list({payment["order"]["order_id"] for payment in payments})
@@ -176,8 +192,10 @@ class PaymentStore:
             ],
         )
 
-    async def postpone(self, payment_id: str, retry_at: datetime, reply: str) -> None:
-        """Keep what came of an attempt, and the moment of the next one. Changes nothing once it is paid."""
-        await self._payments.update_one(
-            {"_id": payment_id, "state": _DUE}, {"$set": {"retry_at": format_moment(retry_at), "last_reply": reply}}
-        )
+    async def postpone(self, payment_id: str, retry_at: datetime, reply: Refused | Unknown) -> None:
+        """Keep what came of an attempt, and the moment of the next one. A request that was refused is not executed any more.
+        Changes nothing once it is paid."""
+        kept: dict[str, Any] = {"$set": {"retry_at": format_moment(retry_at), "last_reply": reply.detail}}
+        if isinstance(reply, Refused):
+            kept["$unset"] = {"tried_at": ""}
+        await self._payments.update_one({"_id": payment_id, "state": _DUE}, kept)

@@ -13,6 +13,7 @@ import pytest
 from msgspec import structs
 
 from chassis.kafka import KafkaPublisher
+from contracts.base import format_moment
 from contracts.envelope import Envelope
 from contracts.topics import CASES_COMMANDS, CASES_EVENTS, INTAKE_EVENTS
 from deploy.local import Stack
@@ -20,6 +21,7 @@ from deploy.local.payments import PaymentBook, serve_http
 from deploy.local.ports import free_port
 from engine.casefile import open_reservations
 from services.cases.app import serve
+from services.cases.provider import HttpPaymentProvider, PaymentOrder, Unknown
 from services.cases.store import PaymentStore
 from tests.component.cases.test_cases import consistent, file_of
 from tests.component.running import Reader, Running, own_namespace, reading
@@ -101,6 +103,16 @@ async def executed(events: Reader, order: Reported, timeout_s: float = 20.0) -> 
 async def payment_of(running: Running, order: Reported) -> dict[str, Any]:
     found = await running.database("cases")["payments"].find({"order.order_id": order.order_id}).to_list(None)
     (payment,) = found
+    return payment
+
+
+async def paid_by_hand(running: Running, events: Reader, order: Reported) -> dict[str, Any]:
+    """An agent says that the order's refund was paid by hand; returns what is kept of the payment."""
+    payment = await payment_of(running, order)
+    told = order.fact("refunded", REPORTED, amount=payment["order"]["amount"], external_id=payment["_id"])
+    fact = told.message.fact.model_copy(update={"source": actor("platform")})  # type: ignore[attr-defined]
+    await running.send(INTAKE_EVENTS, structs.replace(told, message=told.message.model_copy(update={"fact": fact})))
+    await events.until(lambda all_: any((one.message.kind, one.key) == ("case.fact-attached", order.order_id) for one in all_))
     return payment
 
 
@@ -306,11 +318,7 @@ async def test_what_was_paid_by_hand_is_not_paid_again(running: Running, events:
         return "retry_at" in await payment_of(running, order)
 
     await until(postponed)
-    payment = await payment_of(running, order)
-    told = order.fact("refunded", REPORTED, amount=payment["order"]["amount"], external_id=payment["_id"])
-    fact = told.message.fact.model_copy(update={"source": actor("platform")})  # type: ignore[attr-defined]
-    await running.send(INTAKE_EVENTS, structs.replace(told, message=told.message.model_copy(update={"fact": fact})))
-    await events.until(lambda all_: any(one.message.kind == "case.fact-attached" for one in all_))
+    payment = await paid_by_hand(running, events, order)
     till.book.behave("ok")
     await running.tick(REPORTED + timedelta(days=3))
 
@@ -326,6 +334,55 @@ async def test_what_was_paid_by_hand_is_not_paid_again(running: Running, events:
     assert [(entry.confirmed_by, entry.flags) for entry in twice] == [("provider", ("over_refund",))] * (mode == "late")
     assert len(till.paid()) == len(twice)
     assert open_reservations(ledger) == ()
+
+
+@pytest.mark.rule("NX-06")
+async def test_a_request_without_an_answer_may_be_executed_after_it_was_paid_by_hand(
+    running: Running, events: Reader, till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look at a provider that has not heard of it is not the end: what comes of the request is recorded and flagged."""
+    held: list[Callable[[], Any]] = []
+
+    async def on_its_way(self: HttpPaymentProvider, asked: PaymentOrder) -> Unknown:
+        held.append(lambda: refund(self, asked))
+        return Unknown("no answer")
+
+    refund = HttpPaymentProvider.refund
+    monkeypatch.setattr(HttpPaymentProvider, "refund", on_its_way)
+    running.start(serve, "cases-1")
+    arriving, lost = Reported("arriving"), Reported("lost")
+    for order in (arriving, lost):
+        await decide(running, events, order)
+
+        async def tried(times: int, order: Reported = order) -> bool:
+            payment = await payment_of(running, order)
+            return payment["tries"] == times and "retry_at" in payment
+
+        await until(lambda tried=tried: tried(1))
+        await paid_by_hand(running, events, order)
+    await running.tick(REPORTED + timedelta(minutes=1))
+
+    async def looked() -> bool:
+        payments = [await payment_of(running, order) for order in (arriving, lost)]
+        later = format_moment(REPORTED + timedelta(minutes=6))
+        return all(payment["retry_at"] == later and payment["state"] == "due" for payment in payments)
+
+    await until(looked)
+    await held[0]()
+    await running.tick(REPORTED + timedelta(hours=1))
+    await executed(events, arriving)
+    await until(lambda: _marked(running, arriving))
+
+    async def ended() -> bool:
+        return (await payment_of(running, lost))["state"] == "by_hand"
+
+    await until(ended)
+    ledger = (await file_of(running, arriving.order_id)).ledger
+    assert [(entry.confirmed_by, entry.flags) for entry in ledger if entry.kind == "executed"] == [
+        ("fact", ()),
+        ("provider", ("over_refund",)),
+    ]
+    assert len(held) == 2
 
 
 async def test_without_a_provider_health_says_what_waits(running: Running, events: Reader, till: Till) -> None:

@@ -16,7 +16,7 @@ from contracts.ids import child_id, order_id_of
 from contracts.platform import ClockTick
 from services.cases import cashier as module
 from services.cases.cashier import RETRY_AFTER, Cashier
-from services.cases.provider import PaymentOrder
+from services.cases.provider import PaymentOrder, Refused, Unknown
 from tests.unit.payments.in_memory import InMemoryProvider
 
 NOON = datetime(2021, 3, 1, 12, 0, tzinfo=UTC)
@@ -60,10 +60,13 @@ class Shelf:
         found = [{**self.kept[one], "ends_as": self.over.get(one)} for one in payment_ids if self.kept[one]["state"] == "due"]
         for one in found:
             self.kept[one["_id"]]["tries"] += 1
+            await self.ask_again(one, now)
         return found
 
-    async def ends(self, payments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-        return {one["_id"]: self.over[one["_id"]] for one in payments if one["_id"] in self.over}
+    async def ask_again(self, payment: Mapping[str, Any], now: datetime) -> str | None:
+        if payment["_id"] not in self.over:
+            self.kept[payment["_id"]]["tried_at"] = format_moment(now)
+        return self.over.get(payment["_id"])
 
     async def end(self, payment_id: str, state: str) -> None:
         self.kept[payment_id]["state"] = state
@@ -72,9 +75,11 @@ class Shelf:
         for payment_id, (reference, at) in paid.items():
             self.kept[payment_id] |= {"state": "executed", "reference": reference, "executed_at": format_moment(at)}
 
-    async def postpone(self, payment_id: str, retry_at: datetime, reply: str) -> None:
+    async def postpone(self, payment_id: str, retry_at: datetime, reply: Refused | Unknown) -> None:
         if self.kept[payment_id]["state"] == "due":
-            self.kept[payment_id] |= {"retry_at": format_moment(retry_at), "last_reply": reply}
+            self.kept[payment_id] |= {"retry_at": format_moment(retry_at), "last_reply": reply.detail}
+            if isinstance(reply, Refused):
+                del self.kept[payment_id]["tried_at"]
 
 
 class Broker:
@@ -219,6 +224,69 @@ async def test_what_is_not_to_be_paid_any_more_after_a_try_is_asked_after_and_no
     assert world.provider.asked == [f"lookup {one['_id']}"]
     assert world.shelf.kept[one["_id"]]["state"] == state
     assert world.confirmed == ({one["_id"]: 1} if state == "executed" else {})
+
+
+@pytest.mark.rule("NX-06")
+@pytest.mark.parametrize("ends_as", ["recalled", "by_hand"])
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_request_that_got_no_answer_is_asked_after_for_an_hour(world: World, ends_as: str, arrives: bool) -> None:
+    """That the provider has not heard of it proves nothing at first; and looking does not make the request any younger."""
+    world.provider.mode = "lost"
+    cashier, one = world.process(), payment()
+    await cashier.own(frozenset({3}))
+    with working(cashier):
+        cashier.offer(world.put(one))
+        await idle(cashier)
+        world.shelf.over[one["_id"]] = ends_as
+        for looks, wait in enumerate(RETRY_AFTER[:4], start=1):
+            world.advance(wait)
+            await until(lambda looks=looks: cashier.counters.unknown == 1 + looks and cashier.due() == 0)
+            assert world.shelf.kept[one["_id"]]["state"] == "due"
+        if arrives:
+            world.provider.mode = "ok"
+            await world.provider.refund(PaymentOrder.model_validate(one["order"]))
+        world.advance(RETRY_AFTER[-1])
+        await until(lambda: cashier.waiting() == 0 and cashier.due() == 0)
+    requests = [asked for asked in world.provider.asked if asked.startswith("refund")]
+    assert len(requests) == 1 + arrives
+    assert world.shelf.kept[one["_id"]]["state"] == ("executed" if arrives else ends_as)
+    assert world.confirmed == ({one["_id"]: 1} if arrives else {})
+
+
+@pytest.mark.rule("NX-06")
+async def test_the_hour_begins_with_the_request_however_long_the_provider_was_away_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "back_off", lambda attempt: 0.005)
+    world.provider.mode = "away"
+    cashier, one = world.process(), payment()
+    await cashier.own(frozenset({3}))
+    with working(cashier):
+        cashier.offer(world.put(one))
+        await until(lambda: cashier.counters.unreachable > 1)
+        world.advance(timedelta(hours=2))
+        seen = cashier.counters.unreachable
+        await until(lambda: cashier.counters.unreachable > seen + 1)
+        world.provider.mode = "lost"
+        await idle(cashier)
+        world.shelf.over[one["_id"]] = "by_hand"
+        world.advance(RETRY_AFTER[0])
+        await until(lambda: cashier.counters.unknown == 2 and cashier.due() == 0)
+    assert world.shelf.kept[one["_id"]]["state"] == "due"
+
+
+@pytest.mark.rule("NX-06")
+async def test_what_was_refused_before_it_was_paid_by_hand_ends_with_the_next_look(world: World) -> None:
+    world.provider.mode = "fail"
+    cashier, one = world.process(), payment()
+    await cashier.own(frozenset({3}))
+    with working(cashier):
+        cashier.offer(world.put(one))
+        await idle(cashier)
+        world.shelf.over[one["_id"]] = "by_hand"
+        world.advance(RETRY_AFTER[0])
+        await until(lambda: cashier.waiting() == 0 and cashier.due() == 0)
+    assert world.shelf.kept[one["_id"]]["state"] == "by_hand"
 
 
 @pytest.mark.rule("NX-06")
