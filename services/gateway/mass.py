@@ -163,13 +163,15 @@ class _Work:
     idle: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Tellings:
-    """The mails of a page, by their letter: the orders that each names. And the items of the page that these name, or mails
-    that went out with a page before."""
+    """The mails of a page, by their letter: the orders that each names. The items of the page that these name, or mails that
+    went out with a page before. And those that a letter names which another action has yet to send: whether their buyer is told
+    is not known before it did, or was given up."""
 
-    mails: dict[str, dict[str, Body]] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
+    mails: dict[str, dict[str, Body]]
+    told: set[str]
+    awaited: set[str]
 
 
 @dataclass(slots=True)
@@ -193,7 +195,10 @@ class MassActions:
     # Asking for one
 
     async def create(self, mass_id: str, content: MassActionContent, actor: Actor) -> None:
-        """Put the items down, then the action. Made again, it is the same one. Raises 422 for too large a selection."""
+        """Put the items down, then the action. Made again, it is the same one, with the items it has: what is selected by now
+        belongs to no letter that went out. Raises 422 for too large a selection."""
+        if await self.reads.get(MASS_ACTIONS, mass_id) is not None:
+            return
         store = MongoStore(self.database)
         episode = await self._episode(content)
         places: list[_Place] = []
@@ -330,12 +335,14 @@ class MassActions:
 
     async def _unowned(self) -> list[Document]:
         free = {"status": "running", "leased_until": {"$lte": wall_clock()}}
+        waited = set(self._waiting)  # what comes to it while the store is asked, the store may not show yet
         found = await self.database[MASS_ACTIONS].find(free).to_list(20)
-        self._waiting &= {action["_id"] for action in found}
+        self._waiting -= waited - {action["_id"] for action in found}
         return found
 
     async def _own(self, action: Document) -> None:
-        """Claim an action and work on it to its end, for as long as the lease is ours."""
+        """Claim an action and work on it for as long as the lease is ours: to its end, or until it has to wait for another
+        one. Then it is given back, so that it keeps nobody from the action it waits for."""
         owner = uuid.uuid4().hex
         mine = {"_id": action["_id"], "owner": owner}
         self._in_hand[owner] = action["_id"]
@@ -346,15 +353,18 @@ class MassActions:
             )
             if claimed.matched_count:
                 async with renewed(lambda: self._lease(mine, lease_end(wall_clock()))):
-                    await self._run(action, mine)
+                    ended = await self._run(action, mine)
                 await self._lease(mine, wall_clock())
+                if not ended:
+                    self._waiting.add(action["_id"])
         finally:
             del self._in_hand[owner]
 
     async def _lease(self, mine: Document, until: datetime) -> None:
         await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"leased_until": until}})
 
-    async def _run(self, action: Document, mine: Document) -> None:
+    async def _run(self, action: Document, mine: Document) -> bool:
+        """Whether nothing is left to do; not so where all that is left waits for letters of other actions."""
         content = MassActionContent.model_validate(action["content"])
         actor = Actor.model_validate(action["actor"])
         per_s = content.throttle_per_s or _PER_S
@@ -363,20 +373,26 @@ class MassActions:
             await self._supersede(content, episode)
             await self._declare(action["_id"], content.selection.merchant_id, not content.takes_back, actor)
         waiting = {"mass_id": action["_id"], "status": "waiting"}
+        passed = -1  # pages that wait as a whole are passed over, for the next look
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            items = await self.database[MASS_ITEMS].find(waiting).sort("n", 1).limit(min(per_s, _PAGE)).to_list(_PAGE)
+            page = self.database[MASS_ITEMS].find(waiting | {"n": {"$gt": passed}}).sort("n", 1).limit(min(per_s, _PAGE))
+            items = await page.to_list(None)
             now = await self.database[MASS_ACTIONS].find_one(mine | {"status": "running"}, {"_id": 1})
             if now is None:
-                return  # stopped, or somebody else's by now
+                return True  # stopped, or somebody else's by now
+            if not items and passed >= 0:
+                await asyncio.sleep(_LOOK_S)
+                return False
             if not items:
                 await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"status": "done"}})
-                return
+                return True
             if content.kind in _TELLS and "letter" not in items[0]:
                 await self._begin_anew(action["_id"], content, actor)
-                return
-            await self._do(content, episode, actor, items)
+                return True
+            if not await self._do(content, episode, actor, items):
+                passed = items[-1]["n"]
             await asyncio.sleep(max(0.0, len(items) / per_s - (loop.time() - began)))
 
     async def _begin_anew(self, mass_id: str, content: MassActionContent, actor: Actor) -> None:
@@ -402,11 +418,14 @@ class MassActions:
         command_id = derived(mass_id, "insolvency")
         command = DeclareInsolvency(merchant_id=merchant_id, insolvent=insolvent, actor=actor)
         record = self.commands.record(merchant_key(merchant_id), command, command_id)
+        if await self.reads.get(COMMANDS, command_id) is not None:
+            return
         while not await self.commands.ask_many(INTAKE_COMMANDS, [(command_id, record)], _OUTCOMES_S, self._turn):
             log.warning("intake has not answered yet whether %s is insolvent", merchant_id)
 
-    async def _do(self, content: MassActionContent, episode: int, actor: Actor, items: Sequence[Document]) -> None:
-        """A page of items: their mails and commands, then their results. What has no outcome yet is asked for again."""
+    async def _do(self, content: MassActionContent, episode: int, actor: Actor, items: Sequence[Document]) -> bool:
+        """A page of items: their mails and commands, then their results. What has no outcome yet is asked for again. False
+        where nothing was to be done, as all of them wait for letters of other actions."""
         orders = await self.reads.many(ORDERS, {item["order_id"] for item in items})
         tellings = None
         if content.kind in _TELLS:
@@ -419,6 +438,7 @@ class MassActions:
                         for letter, mail in mails
                     ]
                 )
+            items = [item for item in items if item["_id"] not in tellings.awaited]
         works = [
             self._work_of(content, actor, item, orders[item["order_id"]]["body"], tellings and item["_id"] in tellings.told)
             for item in items
@@ -434,6 +454,7 @@ class MassActions:
         ]
         if updates:
             await MongoStore(self.database).bulk(MASS_ITEMS, updates)
+        return bool(works)
 
     def _work_of(self, content: MassActionContent, actor: Actor, item: Document, body: Body, told: bool | None) -> _Work:
         if item["case_id"] is None:
@@ -455,7 +476,8 @@ class MassActions:
         """What a page tells: a letter goes out with the first of its items, and names every order whose marker says that it
         does. All markers of a letter are there before it goes out, and a marker does not change: so the mail is the same
         whoever sends it again, what it does not name no item says that it was told, and what an action that was stopped had
-        marked and not sent goes out with the next one."""
+        marked and not sent goes out with the next one. A letter was sent once the first item that it names has its result;
+        until then its action sends it, or is left, and what else it names waits for that."""
         mass_id = page[0]["mass_id"]
         own = {item["letter"] for item in page}
         items = await self._of_letters(own)
@@ -469,22 +491,31 @@ class MassActions:
         await MongoStore(self.database).append([Append(MASS_TOLD, marker) for marker in new.values()])
         kept |= await self.reads.many(MASS_TOLD, new)
         letter_of = {item["_id"]: kept.get(item["marker"], {}).get("letter") for item in page}
+        left = set[str]()
         if others := {letter for letter in letter_of.values() if letter is not None} - own:
-            theirs = await self._of_letters(await self._left(others))
+            left = await self._left(others)
+            theirs = await self._of_letters(others)
             items += theirs
-            orders |= await self.reads.many(ORDERS, {item["order_id"] for item in theirs} - orders.keys())
             kept |= await self.reads.many(MASS_TOLD, {item["marker"] for item in theirs} - kept.keys())
         named: dict[str, list[Document]] = {}
         for item in items:
             if kept.get(item["marker"], {}).get("letter") == item["letter"]:
                 named.setdefault(item["letter"], []).append(item)
-        unsent = {letter for letter, by in named.items() if by[0]["status"] == "waiting"}
+        unsent = {letter: by for letter, by in named.items() if by[0]["status"] == "waiting"}
+        sending = {letter: by for letter, by in unsent.items() if letter in own or letter in left}
+        order_ids = {letter: [item["order_id"] for item in by] for letter, by in sending.items()}
+        orders |= await self.reads.many(ORDERS, set[str]().union(*order_ids.values()) - orders.keys())
         return _Tellings(
-            {letter: {item["order_id"]: orders[item["order_id"]]["body"] for item in named[letter]} for letter in unsent},
-            {
+            mails={letter: {order_id: orders[order_id]["body"] for order_id in ids} for letter, ids in order_ids.items()},
+            told={
                 item_id
                 for item_id, letter in letter_of.items()
-                if letter is not None and (letter in unsent or letter.startswith(f"{mass_id}:"))
+                if letter is not None and (letter in sending or letter.startswith(f"{mass_id}:"))
+            },
+            awaited={
+                item_id
+                for item_id, letter in letter_of.items()
+                if letter is not None and letter in unsent and letter not in sending
             },
         )
 

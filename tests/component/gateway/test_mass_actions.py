@@ -5,6 +5,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,7 @@ from services.gateway.store import HISTORY, MASS_ACTIONS, MASS_ITEMS, MASS_TOLD,
 PLATFORM = Actor(role="platform", id="platform")
 AT = "2024-01-10T09:30:00.000Z"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 INSOLVENCY = {"kind": "insolvency", "selection": {"merchant_id": "shop"}, "throttle_per_s": 10_000}
 
 
@@ -86,12 +88,47 @@ class Desk:
 
     async def work(self) -> None:
         """Work until no action runs."""
+        async with self.working():
+            await self.ended()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Work meanwhile."""
         working = asyncio.create_task(self.actions.work())
-        async with asyncio.timeout(60):
-            while await self.database[MASS_ACTIONS].count_documents({"status": "running"}):  # noqa: ASYNC110
+        try:
+            async with asyncio.timeout(60):
+                yield
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def ended(self) -> None:
+        """Until no action runs."""
+        while await self.database[MASS_ACTIONS].count_documents({"status": "running"}):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    async def marked(self, mass_id: str) -> None:
+        """Whoever worked on this insolvency died with all markers in and no mail out, and its lease stands."""
+        self.commands.away = True
+        await self.actions.create(mass_id, MassActionContent.model_validate(INSOLVENCY), PLATFORM)
+        items = await self.items(mass_id)
+        async with self.working():
+            while await self.database[MASS_TOLD].count_documents({}) < len(items):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        await self.database[MASS_ACTIONS].update_one({"_id": mass_id}, {"$set": {"leased_until": FAR_AHEAD}})
+        self.commands.away = False
+
+    async def looked_at_twice(self, mass_id: str) -> None:
+        """Ask for the insolvency once more, until it was given back once and taken up again, or has ended."""
+        await self.actions.create(mass_id, MassActionContent.model_validate(INSOLVENCY), PLATFORM)
+        owners = set[str]()
+        while len(owners) < 2:
+            action = await self.database[MASS_ACTIONS].find_one({"_id": mass_id})
+            assert action is not None
+            if action["status"] != "running":
+                return
+            owners |= {action["owner"]} - {""}
+            await asyncio.sleep(0.01)
 
     async def items(self, mass_id: str) -> list[dict[str, Any]]:
         return await self.database[MASS_ITEMS].find({"mass_id": mass_id}).sort("n", 1).to_list(None)
@@ -168,6 +205,60 @@ async def test_what_a_stopped_action_had_marked_and_not_sent_goes_out_as_it_was_
     desk.commands.away = False
     assert {(item["status"], item["told"]) for item in await desk.done(INSOLVENCY)} == {("done", True)}
     assert sorted(sorted(_numbers(mail)) for mail in desk.commands.mails.values()) == [orders[:2], orders[2:], later]
+
+
+@pytest.mark.rule("NX-09")
+async def test_what_a_stopped_action_may_still_send_is_waited_for_and_goes_out_once_nobody_works_on_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mass, "_LOOK_S", 0.05)
+    orders = await desk.orders([1, 1, 2])
+    await desk.marked("mas_1")
+    await desk.actions.stop("mas_1")
+    async with desk.working():
+        await desk.looked_at_twice("mas_2")
+        assert {(item["status"], item.get("told")) for item in await desk.items("mas_2")} == {("waiting", None)}
+        assert not desk.commands.mails
+        assert desk.actions.pending() == 1
+        await desk.database[MASS_ACTIONS].update_one({"_id": "mas_1"}, {"$set": {"leased_until": LONG_AGO}})
+        await desk.ended()
+    assert {(item["status"], item["told"]) for item in await desk.items("mas_2")} == {("done", True)}
+    assert desk.commands.named() == Counter(orders)
+
+
+@pytest.mark.rule("NX-09")
+async def test_an_action_that_waits_for_anothers_letters_leaves_the_hand_free_that_sends_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mass, "_LOOK_S", 0.05)
+    monkeypatch.setattr(mass, "_HANDS", 1)
+    orders = await desk.orders([1, 1, 2])
+    await desk.marked("mas_1")
+    (beside,) = await desk.orders([7], first=len(orders))  # items stand in the order of their buyers' hashes; this is the last
+    monkeypatch.setattr(mass, "_PAGE", 1)
+    async with desk.working():
+        await desk.looked_at_twice("mas_2")
+        known = {item["order_id"]: (item["status"], item.get("told")) for item in await desk.items("mas_2")}
+        assert known == dict.fromkeys(orders, ("waiting", None)) | {beside: ("done", True)}, (
+            "what stands behind waits for nobody"
+        )
+        await desk.database[MASS_ACTIONS].update_one({"_id": "mas_1"}, {"$set": {"leased_until": LONG_AGO}})
+        await desk.ended()
+    assert {(item["status"], item["told"]) for item in await desk.items("mas_1")} == {("done", True)}
+    known = {item["order_id"]: (item["status"], item["told"]) for item in await desk.items("mas_2")}
+    assert known == dict.fromkeys(orders, ("skipped", False)) | {beside: ("done", True)}
+    assert desk.commands.named() == Counter([*orders, beside])
+
+
+@pytest.mark.rule("NX-09")
+async def test_an_action_that_is_asked_for_again_keeps_the_items_it_has(desk: Desk) -> None:
+    content = MassActionContent.model_validate(INSOLVENCY)
+    orders = await desk.orders([1, 1])
+    await desk.actions.create("mas_1", content, PLATFORM)
+    await desk.work()
+    await desk.orders([1], first=len(orders))
+    await desk.actions.create("mas_1", content, PLATFORM)
+    assert [(item["order_id"], item["told"]) for item in await desk.items("mas_1")] == [(order, True) for order in orders]
 
 
 @pytest.mark.rule("NX-09")
