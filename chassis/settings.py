@@ -87,6 +87,11 @@ class Settings:
                 raise SettingsError(f"set RECOURSE_{name.upper()}; `recourse stack start` prints addresses")
         return cls(**given)  # type: ignore[arg-type]
 
+    def require(self, *names: str) -> None:
+        """Raises SettingsError where one of these fields is empty that a service cannot do without."""
+        if missing := [f"RECOURSE_{name.upper()}" for name in names if not getattr(self, name)]:
+            raise SettingsError(f"set {' and '.join(missing)}")
+
     def prefixed(self, name: str) -> str:
         """The name of a topic, group or database within this namespace."""
         return f"{self.namespace}{name}"

@@ -22,7 +22,9 @@ _GATHER_S = 0.2
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Run until `stop` is set. Raises what the processing loop or the timers cannot go on from."""
+    """Run until `stop` is set. Raises SettingsError without a secret, and what the processing loop or the timers cannot go on
+    from."""
+    settings.require("secret")
     async with open_runtime(settings, "escalation") as runtime:
         store = TimerStore(runtime.database)
         record = Latest(ALL_WELL if settings.sandbox else UNHEARD, attrgetter("number"))

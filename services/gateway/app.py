@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from chassis.barrier import Barrier
 from chassis.clock import RealClock
 from chassis.service import Runtime, open_runtime
-from chassis.settings import Settings, SettingsError
+from chassis.settings import Settings
 from contracts.outages import ALL_WELL, UNHEARD
 from engine.programmes import Programmes
 from services.gateway.api import create_app
@@ -35,8 +35,7 @@ __all__ = ["serve"]
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises SettingsError where key or secret is missing, and what the processing loop cannot go on
     from."""
-    if not settings.secret or not settings.platform_key:
-        raise SettingsError("set RECOURSE_SECRET, which signs links, and RECOURSE_PLATFORM_KEY")
+    settings.require("secret", "platform_key")
     with ExitStack() as sockets:
         listener = sockets.enter_context(listening(settings.http_host, settings.http_port))
         inbound = None

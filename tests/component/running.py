@@ -114,6 +114,7 @@ async def own_namespace(stack: Stack) -> AsyncIterator[Running]:
         kafka_idempotent=stack.broker.kind != "tansu",
         namespace=f"t{uuid.uuid4().hex[:8]}-",
         sandbox=True,
+        secret="of-the-tests",
     )
     await ensure_topics(settings)
     publisher = KafkaPublisher(settings)

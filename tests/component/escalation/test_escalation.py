@@ -74,6 +74,7 @@ def start_process(running: Running) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "RECOURSE_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "RECOURSE_SECRET": settings.secret,
         "RECOURSE_MONGO_URI": settings.mongo_uri,
         "RECOURSE_NAMESPACE": settings.namespace,
         "RECOURSE_KAFKA_IDEMPOTENT": "1" if settings.kafka_idempotent else "0",
