@@ -30,7 +30,7 @@ from contracts.notices import NoticeDelayed, NoticeFailed, NoticeProof, NoticeSe
 from contracts.orders import Merchant
 from contracts.topics import NOTIFICATIONS_EVENTS, PARTITIONS
 from engine.programmes import Programmes
-from services.notifications.bounces import came_back, is_bounce
+from services.notifications.bounces import came_back, is_bounce, is_of_earlier_try
 from services.notifications.circulars import circular_words
 from services.notifications.corrections import addressed_id, is_search, missed_in, told_again
 from services.notifications.desks import attention_addresses, handed_over, needs_desk
@@ -340,34 +340,26 @@ class Postman:
         self._errands.done(search["_id"])
 
     async def _tell_bounces(self, bounces: Sequence[Mapping[str, Any]]) -> None:
-        """Tell of each mail that came back, as of one that was refused. What is still to be sent, by what is known here, is
-        waited for: its proof is on its way, or it is put off and the next try may arrive."""
+        """Tell of each mail that came back, as of one that was refused, unless it was tried again since. What is still to be
+        sent, by what is known here, is waited for: its proof is on its way, or that it was put off."""
         if not bounces:
             return
         notices = await retrying(lambda: self.store.named({each["bounced"]["notice_id"] for each in bounces}), _waiting)
-        now = self.clock.now()
         looked_into: list[str] = []
         proofs: dict[str, NoticeProof] = {}
         for bounce in bounces:
             notice = notices.get(bounce["bounced"]["notice_id"])
-            if notice is not None and notice["state"] == QUEUED:
-                await self._wait_for(notice, bounce, now)
-                continue
+            if notice is not None and not is_of_earlier_try(bounce["bounced"], notice):
+                if notice["state"] == QUEUED:
+                    self._ask_again(bounce, _UNPROVED_S)
+                    continue
+                if notice["state"] == "sent":
+                    proofs[notice["_id"]] = came_back(notice, bounce["bounced"])
             looked_into.append(bounce["_id"])
-            if notice is not None and notice["state"] == "sent":
-                proofs[notice["_id"]] = came_back(notice, bounce["bounced"])
         await self._tell(notices, proofs)
         await retrying(lambda: self.store.looked_into(looked_into), _waiting)
         for bounce_id in looked_into:
             self._errands.done(bounce_id)
-
-    async def _wait_for(self, notice: Mapping[str, Any], bounce: Mapping[str, Any], now: datetime) -> None:
-        retry_at = parse_moment(notice["retry_at"]) if "retry_at" in notice else now
-        if retry_at <= now:
-            self._ask_again(bounce, _UNPROVED_S)
-            return
-        await retrying(lambda: self.store.postpone(bounce["_id"], retry_at, notice["last_reply"]), _waiting)
-        self._errands.put_off(bounce["_id"], bounce["partition"], retry_at)
 
     def _ask_again(self, notice: Mapping[str, Any], wait_s: float) -> None:
         """What it needs is not known here yet: another partition is behind, or another mail."""
