@@ -309,7 +309,7 @@ async def test_a_notice_of_a_deadline_that_is_put_off_for_hours_is_told_as_delay
 
 @pytest.mark.rule("NX-08")
 async def test_a_mail_that_came_back_before_it_is_known_as_sent_is_told_as_failed_when_it_is(post: Post) -> None:
-    """It was put off once: its server kept it and the connection broke. What comes back of that says nothing of the next try."""
+    """It was put off once: its server kept it and the line broke. What comes back of that says nothing of the next try."""
     post.close()
     post.sink = busy = _Busy(post.mailbox)
     await post.open()
