@@ -211,7 +211,7 @@ def _java_command(lib: Path) -> list[str]:
         raise StackError("java is gone from PATH; put it back or choose --stack wheels with another --data folder")
     return [
         command,
-        "-Xmx256m",
+        "-Xmx512m",
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

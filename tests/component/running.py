@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient
+
 from chassis.barrier import publish_tick
 from chassis.kafka import KafkaPublisher, ensure_topics, read_all, tail
 from chassis.settings import Settings
@@ -15,7 +17,7 @@ from chassis.store import Database, connect
 from contracts.base import Message
 from contracts.envelope import Envelope, decode, encode
 from contracts.platform import ClockTick
-from contracts.topics import Topic
+from contracts.topics import TOPICS, Topic
 from deploy.local import Stack
 
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
@@ -127,6 +129,17 @@ async def own_namespace(stack: Stack) -> AsyncIterator[Running]:
         await running.stop_all()
         await publisher.stop()
         client.close()
+        await _delete_topics(settings)
+
+
+async def _delete_topics(settings: Settings) -> None:
+    """Every partition takes of the broker's memory, and a session has thousands of them where nobody clears away."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([settings.prefixed(topic.name) for topic in TOPICS])
+    finally:
+        await admin.close()
 
 
 def envelope_of(message: Message, key: str, at: datetime, envelope_id: str | None = None, **more: Any) -> Envelope:
