@@ -13,10 +13,16 @@ from typing import Any
 from chassis.clock import Clock
 from contracts.base import parse_moment
 
-__all__ = ["Errands"]
+__all__ = ["Errands", "done_at"]
 
 _LOOK_S = 5.0
 """How long a clock that does not move is waited for before it is looked at again, in seconds."""
+
+
+def done_at(errand: Mapping[str, Any], clock: Clock) -> datetime:
+    """When an errand that is done by now was done, by the stack's clock: it fell due when its cause happened (`created_at`),
+    or, where it was put off, when it is tried again (`retry_at`)."""
+    return clock.when_done(parse_moment(errand.get("retry_at") or errand["created_at"]))
 
 
 class Errands:

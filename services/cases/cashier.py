@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chassis.clock import Clock
-from chassis.errands import Errands
+from chassis.errands import Errands, done_at
 from chassis.failures import back_off, retrying
 from chassis.kafka import KafkaPublisher
 from chassis.service import beside
@@ -160,7 +160,7 @@ class Cashier:
         for payment, reply in outcomes:
             if isinstance(reply, Accepted):
                 # Another clock may run apart from ours: nothing flows before it was decided, nor after it is told.
-                told_at = self.clock.when_done(parse_moment(payment.get("retry_at") or payment["created_at"]))
+                told_at = done_at(payment, self.clock)
                 at = min(max(reply.at or told_at, parse_moment(payment["created_at"])), told_at)
                 paid[payment["_id"]] = (reply.reference, at)
                 records.append((CASES_COMMANDS.name, _confirmation(payment, reply.reference, at, told_at)))

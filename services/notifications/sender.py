@@ -17,11 +17,10 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from chassis.clock import Clock
-from chassis.errands import Errands
+from chassis.errands import Errands, done_at
 from chassis.failures import back_off, retrying
 from chassis.kafka import KafkaPublisher
 from chassis.service import beside
-from contracts.base import parse_moment
 from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import derived
@@ -111,11 +110,6 @@ class SmtpServer:
         )
 
 
-def _sent_at(notice: Mapping[str, Any], clock: Clock) -> datetime:
-    """When a mail that is handed over now is sent: it was due when its cause happened, or when it is tried again."""
-    return clock.when_done(parse_moment(notice.get("retry_at") or notice["created_at"]))
-
-
 class Mailer:
     """Writes the mail of a notice. `clock` dates it."""
 
@@ -157,7 +151,7 @@ class Mailer:
                 to=notice["to"],
                 order_id=letter.order.order_id,
                 case_id=case_id,
-                sent_at=_sent_at(notice, self._clock),
+                sent_at=done_at(notice, self._clock),
             ),
             self.sender,
         )
@@ -175,7 +169,7 @@ class Mailer:
             to=notice["to"],
             order_id=None,
             case_id=None,
-            sent_at=_sent_at(notice, self._clock),
+            sent_at=done_at(notice, self._clock),
         )
         words = circular_words(notice["kind"], circular["about"], merchant, speak, self.sender.name)
         return render(words, None, headers, self.sender)
@@ -316,7 +310,7 @@ class Postman:
                 circular = notice["circular"]
                 notice["circular"] = {**circular, "about": handed_over(merchant, desk, circular["about"], files)}
             else:
-                staff[notice["_id"]] = attention_addresses(merchant, desk, _sent_at(notice, self.clock))
+                staff[notice["_id"]] = attention_addresses(merchant, desk, done_at(notice, self.clock))
         return staff
 
     async def _tell_again(self, search: Mapping[str, Any], merchant: Merchant) -> None:
@@ -332,7 +326,7 @@ class Postman:
             written = await retrying(lambda order_id=missed.order_id: self.store.of_order(order_id), _waiting)
             notice = next((written[each] for each in missed.notice_ids if each in written), None)
             if notice is not None:
-                staff = attention_addresses(merchant, desks[merchant.merchant_id], _sent_at(search, self.clock))
+                staff = attention_addresses(merchant, desks[merchant.merchant_id], done_at(search, self.clock))
                 to = staff if notice["audience"] == "attention" else _addresses(notice, merchant)
                 again += told_again(search, missed, notice, written.values(), to)
         await retrying(lambda: self.store.address([search], again), _waiting)
@@ -436,7 +430,7 @@ class Postman:
                 continue
             words = f"{reply.code} {reply.text}"
             state = "sent" if reply.code < 400 else "failed"
-            proof = _proof(notice, state, reply.server, words, _sent_at(notice, self.clock))
+            proof = _proof(notice, state, reply.server, words, done_at(notice, self.clock))
             notices[notice["_id"]], proofs[notice["_id"]] = notice, proof
         await self._tell(notices, proofs)
         for notice_id, proof in proofs.items():
