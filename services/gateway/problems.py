@@ -2,6 +2,7 @@
 
 import html
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -125,11 +126,11 @@ def running_key() -> ProblemError:
     )
 
 
-def too_many(detail: str, retry_after_s: int) -> ProblemError:
-    """429: more than one source may send."""
+def too_many(detail: str, retry_after_s: float) -> ProblemError:
+    """429: more than one source may send. It is told whole seconds, after which there is surely room."""
     return ProblemError(
         Problem(type="/problems/rate-limited", title="Too many requests", status=429, detail=detail),
-        {"Retry-After": str(retry_after_s)},
+        {"Retry-After": str(math.ceil(retry_after_s))},
     )
 
 

@@ -1,7 +1,6 @@
 """Reports through a merchant's universal form: no account, no key, also on orders that nobody has registered (RD-01 to 04)."""
 
 import hashlib
-import math
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -131,7 +130,7 @@ def limited(form: OpenForm) -> None:
     """Raises 429 where a form gets more than people fill in."""
     wait_s = _FORMS.take(form.form.form_id)
     if wait_s:
-        raise too_many("This form is sent very often just now.", math.ceil(wait_s))
+        raise too_many("This form is sent very often just now.", wait_s)
 
 
 @post(
@@ -260,7 +259,7 @@ def _require_patience(email: str) -> None:
     """Raises 429 where one address is given more often than a person has reports: each makes mails to it."""
     wait_s = _ADDRESSES.take(address_key(email))
     if wait_s:
-        raise too_many("This address was given very often just now.", math.ceil(wait_s))
+        raise too_many("This address was given very often just now.", wait_s)
 
 
 def _reporter(order_id: str, command_id: str) -> Principal:

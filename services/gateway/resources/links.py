@@ -1,6 +1,5 @@
 """Links for buyers: made for an order confirmation, or mailed to whoever asks with the right address (NX-15)."""
 
-import math
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -147,7 +146,7 @@ async def request_link(request: AnyRequest, gateway: TheGateway) -> Response[byt
     async def work(command_id: str) -> Answer:
         wanted = parsed(LinkMail, raw)
         if wait_s := _REQUESTS.take(f"{wanted.order_number}\n{address_key(wanted.email)}"):
-            raise too_many("This link was asked for very often just now.", math.ceil(wait_s))
+            raise too_many("This link was asked for very often just now.", wait_s)
         await _mail(gateway, wanted)
         return answer(202, {"status": "accepted"})
 

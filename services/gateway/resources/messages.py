@@ -1,6 +1,5 @@
 """The thread of a case: three parties, everyone may write at any time (RD-05, BP-21)."""
 
-import math
 from typing import Annotated, Any
 
 from litestar import Response, get, post
@@ -92,7 +91,7 @@ async def write(
     gateway.require_acting(principal, body)
     wait_s = _GUESTS.take(principal.name) if principal.is_guest else 0.0
     if wait_s:
-        raise too_many("Much was written with this link just now.", math.ceil(wait_s))
+        raise too_many("Much was written with this link just now.", wait_s)
     order_id = order_of(case_id)
     evidence = await gateway.evidence(principal, order_id, wanted.evidence)
     command = PostMessage(
