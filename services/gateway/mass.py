@@ -208,8 +208,8 @@ class MassActions:
                 raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
         places = sorted(dict.fromkeys(places), key=attrgetter("buyer"))
         items = list(_items(mass_id, content, places, await self._finished(content, places)))
-        for begin in range(0, len(items), _READ):
-            await store.append([Append(MASS_ITEMS, item) for item in items[begin : begin + _READ]])
+        for some in _pages(items):
+            await store.append([Append(MASS_ITEMS, item) for item in some])
         action = {
             "_id": mass_id,
             "content": content.model_dump(mode="json", by_alias=True),
