@@ -139,6 +139,12 @@ def world() -> World:
     return World()
 
 
+@pytest.fixture
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that is away is asked again after milliseconds."""
+    monkeypatch.setattr(module, "back_off", lambda attempt: 0.005)
+
+
 @contextmanager
 def working(cashier: Cashier) -> Iterator["asyncio.Task[None]"]:
     task = asyncio.create_task(cashier.work())
@@ -255,9 +261,8 @@ async def test_a_request_that_got_no_answer_is_asked_after_for_an_hour(world: Wo
 
 @pytest.mark.rule("NX-06")
 async def test_the_hour_begins_with_the_request_however_long_the_provider_was_away_before(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, soon_again: None
 ) -> None:
-    monkeypatch.setattr(module, "back_off", lambda attempt: 0.005)
     world.provider.mode = "away"
     cashier, one = world.process(), payment()
     await cashier.own(frozenset({3}))
@@ -361,8 +366,7 @@ async def test_a_late_answer_is_asked_for_when_the_provider_says(world: World) -
     assert world.broker.told[0][1].at == NOON + timedelta(minutes=1)
 
 
-async def test_a_provider_that_is_away_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "back_off", lambda attempt: 0.005)
+async def test_a_provider_that_is_away_is_waited_for(world: World, soon_again: None) -> None:
     world.provider.mode = "away"
     cashier, one = world.process(), payment()
     await cashier.own(frozenset({3}))
@@ -378,10 +382,7 @@ async def test_a_provider_that_is_away_is_waited_for(world: World, monkeypatch: 
 
 
 @pytest.mark.rule("NX-06")
-async def test_what_was_paid_by_hand_while_the_provider_was_away_is_not_paid_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "back_off", lambda attempt: 0.005)
+async def test_what_was_paid_by_hand_while_the_provider_was_away_is_not_paid_again(world: World, soon_again: None) -> None:
     world.provider.mode = "away"
     cashier, one = world.process(), payment()
     await cashier.own(frozenset({3}))
