@@ -32,6 +32,8 @@ _MOST_IN_HAND = 3
 """One batch is written and published, one is decided meanwhile, and one waits decoded."""
 _COMMIT_S = 1.0
 """How long what is done waits to be committed: what a crash leaves uncommitted is read again and recognised by its marks."""
+_ENDS, _COMMITS = "ends of topics", "commits"
+"""What waits of a consumer beside its records, see `Health`."""
 _HURRIED_S = 1.0
 _PATIENCE_S = 15.0
 
@@ -144,8 +146,9 @@ class LoopConsumer(ConsumerRebalanceListener):
             try:
                 ends = await asyncio.wait_for(self._consumer.end_offsets(list(self._assigned)), 10)
             except (KafkaError, TimeoutError) as error:
-                self._health.waiting(error)
+                self._health.waiting(error, _ENDS)
                 continue
+            self._health.arrived(_ENDS)
             lag = sum(max(0, end - self.positions.get(self._place(tp), 0)) for tp, end in ends.items())
             self._health.lagging(lag)
             moved = self.positions != before
@@ -306,10 +309,12 @@ class LoopConsumer(ConsumerRebalanceListener):
             return True
         offsets = {TopicPartition(self._settings.prefixed(topic), number): end for (topic, number), end in due.items()}
         try:
-            await retrying(lambda: self._consumer.commit(offsets), self._health.waiting)
+            await retrying(lambda: self._consumer.commit(offsets), lambda error: self._health.waiting(error, _COMMITS))
         except OWNERSHIP_LOST as lost:
             log.info("offsets were not committed, the new owner does them again: %r", lost)
             return False
+        finally:
+            self._health.arrived(_COMMITS)
         committed.update(due)
         return True
 

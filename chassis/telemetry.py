@@ -21,24 +21,35 @@ _STALLED_S = 30.0
 class Health:
     """Progress, not liveness: a process that has records to read and has not moved for half a minute is not healthy.
 
-    `moved` is called with each batch, `waiting` while infrastructure is away, `lagging` by whoever compares with the broker."""
+    `moved` is called with each batch, `lagging` by whoever compares with the broker. Who cannot go on because infrastructure is
+    away says so by `waiting` and, once it goes on, by `arrived`: nobody else knows whether it does."""
 
     started: bool = False
     stopped_because: str = ""
-    waiting_for: str = ""
+    waits: dict[str, str] = field(default_factory=dict)
+    """What cannot go on, and why."""
     lag: int = 0
     last_progress: float = field(default_factory=time.monotonic)
     notes: list[Callable[[], str]] = field(default_factory=list)
     """What an operator should know though the process is well, e.g. that something is not set up; "" for nothing."""
 
     def moved(self) -> None:
-        """A batch was done: whatever was away is there again."""
-        self.waiting_for = ""
+        """A batch was done: what its records waited for is there again."""
+        self.arrived()
         self.last_progress = time.monotonic()
 
-    def waiting(self, error: BaseException) -> None:
-        """What the process cannot reach, until the next batch is done."""
-        self.waiting_for = f"{type(error).__name__}: {error}"[:300]
+    def waiting(self, error: BaseException, what: str = "records") -> None:
+        """`what` waits for something that the process cannot reach."""
+        self.waits[what] = f"{what} wait: {error!r}"[:300]
+
+    def arrived(self, what: str = "records") -> None:
+        """`what` goes on."""
+        self.waits.pop(what, None)
+
+    @property
+    def waiting_for(self) -> str:
+        """Why something of the process cannot go on; "" where all of it can."""
+        return "; ".join(self.waits.copy().values())
 
     def lagging(self, lag: int) -> None:
         """How many records there are to read, as the broker says; with none, standing still is no stall."""
@@ -49,13 +60,14 @@ class Health:
     def report(self) -> tuple[bool, dict[str, Any]]:
         """Whether all is well, and the body of `/health`."""
         idle = time.monotonic() - self.last_progress
+        waiting_for = self.waiting_for
         if self.stopped_because:
             status = "stopped"
         elif not self.started:
             status = "starting"
         elif self.lag > 0 and idle > _STALLED_S:
             status = "stalled"
-        elif self.waiting_for:
+        elif waiting_for:
             status = "waiting"
         else:
             status = "ok"
@@ -64,7 +76,7 @@ class Health:
             "status": status,
             "lag": self.lag,
             "seconds_since_progress": round(idle, 1),
-            **({"waiting_for": self.waiting_for} if self.waiting_for else {}),
+            **({"waiting_for": waiting_for} if waiting_for else {}),
             **({"stopped_because": self.stopped_because} if self.stopped_because else {}),
             **({"notes": notes} if notes else {}),
         }

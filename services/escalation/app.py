@@ -35,7 +35,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             instance=settings.instance,
             grace=timedelta() if settings.sandbox else GRACE,
             record=record,
-            waiting=runtime.health.waiting,
+            health=runtime.health,
         )
         runtime.hearers += [record.hear, timers.hear]
         runtime.metrics.append(timers.metrics)

@@ -13,13 +13,14 @@ knows of all time in which its party could not act."""
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from chassis.clock import Clock
 from chassis.failures import Remedy, back_off, classify
 from chassis.latest import Latest
 from chassis.loop import Publisher, new_epoch
+from chassis.telemetry import Health
 from contracts.base import Message, format_moment
 from contracts.outages import OutagesRecorded
 from services.escalation.pages import LAST_OF_HOUR, Page, Timer, command_of, hour_of
@@ -59,7 +60,7 @@ class Timers:
         instance: str,
         grace: timedelta,
         record: Latest[OutagesRecorded],
-        waiting: Callable[[BaseException], None],
+        health: Health,
     ) -> None:
         self._store = store
         self._publisher = publisher
@@ -68,7 +69,7 @@ class Timers:
         self._grace = grace
         self._record = record
         self._waits_since: datetime | None = None
-        self._waiting = waiting
+        self._health = health
         self._owned: frozenset[int] = frozenset()
         self._owner = ""
         self._claimed = asyncio.Event()
@@ -152,11 +153,12 @@ class Timers:
             try:
                 await self._fire()
                 attempt = 0
+                self._health.arrived("timers")
             except Exception as error:
                 if classify(error) is not Remedy.RETRY:
                     raise
                 attempt += 1
-                self._waiting(error)
+                self._health.waiting(error, "timers")
                 self._forget()
                 self._wake.set()
                 await asyncio.sleep(back_off(attempt))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -129,6 +130,38 @@ async def test_records_gather_until_somebody_is_in_a_hurry(stack: Stack) -> None
         assert handler.batches == [1]  # one that comes alone is taken at once, those behind it wait for an hour
         consumer.hurry()
         await _until(lambda: handler.seen == 5)
+
+
+async def test_a_broker_that_was_away_is_not_waited_for_once_it_answers(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no record comes by which to notice: a gateway that waits beats no more, and everybody's time counts as lost
+    (NX-08). A client that reads nothing though there is something, as after some restarts of a broker, fails."""
+    monkeypatch.setattr("chassis.consumer._WATCH_S", 0.01)
+    monkeypatch.setattr("chassis.consumer._STUCK_S", 0.05)
+    async with counting(stack) as (_, _, consumer):
+        health = consumer._health
+        await _until(lambda: health.started)
+        ask, away, more = consumer._consumer.end_offsets, True, 0
+
+        async def ends(partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+            if away:
+                raise TimeoutError
+            return {partition: end + more for partition, end in (await ask(partitions)).items()}
+
+        monkeypatch.setattr(consumer._consumer, "end_offsets", ends)
+        watching = asyncio.create_task(consumer.watch())
+        try:
+            await _until(lambda: bool(health.waiting_for))
+            assert health.report() == (False, {**health.report()[1], "status": "waiting"})
+            away = False
+            await _until(lambda: health.report()[1]["status"] == "ok")
+            away = True
+            await _until(lambda: bool(health.waiting_for))
+            away, more = False, 1
+            await _until(consumer.failed.done)
+            with pytest.raises(RuntimeError, match="none was read"):
+                consumer.failed.result()
+        finally:
+            watching.cancel()
 
 
 async def test_who_owns_nothing_answers_for_nothing(stack: Stack) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from chassis.clock import SandboxClock
 from chassis.latest import Latest
+from chassis.telemetry import Health
 from contracts.base import format_moment
 from contracts.envelope import Record, decode
 from contracts.outages import ALL_WELL, UNHEARD, OutagesRecorded
@@ -102,7 +103,7 @@ def owner_of(
         instance="i",
         grace=grace,
         record=record or Latest(ALL_WELL, attrgetter("number")),
-        waiting=lambda error: None,
+        health=Health(),
     )
 
 
