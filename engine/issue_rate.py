@@ -106,7 +106,7 @@ def reckoned(known: IssueRate | None, merchant_id: str, window: Window, at: date
             "status": status,
             "statement": statement,
             "forecast": _forecast(window, counting, at),
-            "changes_on": _changes_on(status, window, counting, at),
+            "changes_on": _changes_on(status, window, counting),
             "at": at,
         }
     )
@@ -133,19 +133,23 @@ def _is_over(counted: int, orders: int) -> bool:
     return orders >= SAMPLE and counted * 100 > _THRESHOLD_PERCENT * orders
 
 
-def _changes_on(status: IssueRateStatus, window: Window, counting: Iterable[Issue], at: datetime) -> date | None:
+def _changes_on(status: IssueRateStatus, window: Window, counting: Iterable[Issue]) -> date | None:
     """The first day on which the status, or whether orders alone can change it, is another one, though nothing happens but that
     orders leave the window. Who has crossed no line crosses one no sooner with more orders of which none is reported."""
-    counted_on = Counter({issue.order_id: issue.day for issue in counting}.values())
+    counted_on = _by_day(counting)
     orders, counted = sum(window.orders.values()), counted_on.total()
     now = _is_near_sample(counted, orders)
-    for later in range(1, WINDOW_DAYS + 1):
-        gone = first_day(at) + (later - 1) * _DAY
+    for gone in sorted(window.orders.keys() | counted_on.keys()):
         orders -= window.orders.get(gone, 0)
         counted -= counted_on[gone]
         if (_status(status, counted, orders), _is_near_sample(counted, orders)) != (status, now):
-            return at.date() + later * _DAY
+            return gone + WINDOW_DAYS * _DAY
     return None
+
+
+def _by_day(counting: Iterable[Issue]) -> Counter[date]:
+    """How many orders count, by the day on which they were placed."""
+    return Counter({issue.order_id: issue.day for issue in counting}.values())
 
 
 def _statement(counting: Iterable[Issue], counted: int, orders: int, at: datetime) -> IssueStatement:
@@ -160,17 +164,16 @@ def _statement(counting: Iterable[Issue], counted: int, orders: int, at: datetim
 
 def _forecast(window: Window, counting: Iterable[Issue], at: datetime) -> IssueForecast:
     """Both ways back under the threshold, if nothing more is reported."""
-    days_of: dict[str, date] = {issue.order_id: issue.day for issue in counting}
-    orders, counted = sum(window.orders.values()), len(days_of)
+    counted_on = _by_day(counting)
+    orders, counted = sum(window.orders.values()), counted_on.total()
     if not _is_over(counted, orders):
         return IssueForecast(orders_to_recover=0, days=0)
-    enough = -(-100 * counted // _THRESHOLD_PERCENT)
-    pace = orders / WINDOW_DAYS
-    days = None
+    to_recover = -(-100 * counted // _THRESHOLD_PERCENT) - orders
+    pace, gone = orders / WINDOW_DAYS, first_day(at)
     for later in range(1, WINDOW_DAYS + 1):
-        first = first_day(at) + later * _DAY
-        orders_then = sum(count for day, count in window.orders.items() if day >= first) + int(pace * later)
-        if not _is_over(sum(day >= first for day in days_of.values()), orders_then):
-            days = later
-            break
-    return IssueForecast(orders_to_recover=enough - orders, days=days)
+        orders -= window.orders.get(gone, 0)
+        counted -= counted_on[gone]
+        if not _is_over(counted, orders + int(pace * later)):
+            return IssueForecast(orders_to_recover=to_recover, days=later)
+        gone += _DAY
+    return IssueForecast(orders_to_recover=to_recover, days=None)
