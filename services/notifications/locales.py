@@ -2,7 +2,8 @@
 
 import gettext
 import io
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -47,6 +48,7 @@ class Language:
     def __init__(self, code: str, formats: Locale) -> None:
         self.code = code
         self._formats = formats
+        self._zone_names: dict[tuple[str, timedelta | None, bool], str] = {}
         translations = _catalogue(code)
         self._gettext = translations.gettext
         self._ngettext = translations.ngettext
@@ -70,18 +72,44 @@ class Language:
 
     def date(self, day: date) -> str:
         """`15. Juli 2019`."""
-        return format_date(day, "long", locale=self._formats)
+        return _date(self._formats, day)
 
     def moment(self, moment: datetime, timezone: str) -> str:
         """Day, time and zone: `15. Juli 2019, 14:30 (Mitteleuropäische Sommerzeit)`."""
-        zone = _zone(timezone)
-        time = format_time(moment, "short", tzinfo=zone, locale=self._formats)
-        named = format_datetime(moment, "zzzz", tzinfo=zone, locale=self._formats)
-        return f"{self.day(moment, timezone)}, {time} ({named})".translate(_SPACES)
+        local = moment.astimezone(_zone(timezone))
+        return (
+            f"{self.date(local.date())}, {_time(self._formats, local.hour, local.minute)} ({self._zone_name(local, timezone)})"
+        )
 
     def amount(self, money: Money) -> str:
         """`1.234,50 €`; with plain spaces, as people search and copy them."""
-        return format_currency(money.amount, money.currency, locale=self._formats).translate(_SPACES)
+        return _amount(self._formats, money.amount, money.currency)
+
+    def _zone_name(self, local: datetime, timezone: str) -> str:
+        """Of a zone there are as many as it has offsets."""
+        known = timezone, local.utcoffset(), bool(local.dst())
+        if known not in self._zone_names:
+            named = format_datetime(local, "zzzz", tzinfo=_zone(timezone), locale=self._formats)
+            self._zone_names[known] = named.translate(_SPACES)
+        return self._zone_names[known]
+
+
+# Mails name the same days, times of day and prices again and again; each costs about as much as the layout of its mail.
+
+
+@lru_cache(maxsize=4_096)
+def _date(formats: Locale, day: date) -> str:
+    return format_date(day, "long", locale=formats).translate(_SPACES)
+
+
+@lru_cache(maxsize=4_096)
+def _time(formats: Locale, hour: int, minute: int) -> str:
+    return format_time(time(hour, minute), "short", locale=formats).translate(_SPACES)
+
+
+@lru_cache(maxsize=16_384)
+def _amount(formats: Locale, amount: Decimal, currency: str) -> str:
+    return format_currency(amount, currency, locale=formats).translate(_SPACES)
 
 
 @lru_cache(maxsize=256)

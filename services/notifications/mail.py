@@ -131,11 +131,11 @@ def _encoded(text: str) -> str:
     text = _one_line(text)
     if text.isascii() and len(text) < 60 and "=?" not in text:
         return text
-    words, word = [], b""
-    for char in text:
-        encoded = char.encode(errors="replace")
-        if len(word) + len(encoded) > _WORD:  # a word holds whole characters
-            words.append(word)
-            word = b""
-        word += encoded
-    return "\r\n ".join(f"=?utf-8?b?{b64encode(each).decode()}?=" for each in [*words, word])
+    words, left = [], text.encode(errors="replace")
+    while left:
+        end = _WORD
+        while left[end : end + 1] and left[end] & 0xC0 == 0x80:  # a word holds whole characters
+            end -= 1
+        words.append(left[:end])
+        left = left[end:]
+    return "\r\n ".join(f"=?utf-8?b?{b64encode(each).decode()}?=" for each in words)
