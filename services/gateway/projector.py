@@ -28,6 +28,7 @@ from contracts.topics import GATEWAY_OUTCOMES, READS, Topic
 from engine.casefile import CaseFile
 from engine.decide import evolve
 from services.gateway.store import BACK_TESTS, COMMANDS, HISTORY, KEPT_S, MERCHANTS, MESSAGES, ORDERS, PLATFORM, wall_clock
+from services.gateway.waiting import Waiting
 
 __all__ = ["Body", "Projector", "file_of"]
 
@@ -54,10 +55,17 @@ class Projector:
     gapless: frozenset[str] = frozenset({"intake", "cases"})
     ignored: frozenset[str] = frozenset()
 
-    def __init__(self, now: Callable[[], datetime] = wall_clock, in_hand: Callable[[], Mapping[str, int]] = dict) -> None:
-        """`now` is real time: outcomes are forgotten by it. `in_hand`: what this process works on besides, by kind."""
+    def __init__(
+        self,
+        now: Callable[[], datetime] = wall_clock,
+        in_hand: Callable[[], Mapping[str, int]] = dict,
+        waiting: Waiting | None = None,
+    ) -> None:
+        """`now` is real time: outcomes are forgotten by it. `in_hand`: what this process works on besides, by kind. `waiting`:
+        who waits for outcomes in this process."""
         self._now = now
         self._in_hand = in_hand
+        self._waiting = waiting
 
     def collection_of(self, key: str) -> str | None:
         return next((collection for prefix, collection in _COLLECTIONS.items() if key.startswith(prefix)), None)
@@ -86,10 +94,11 @@ class Projector:
             outcome = _outcome(envelope)
             kept = {"_id": envelope.command_id, **outcome, "forget_at": self._now() + timedelta(seconds=KEPT_S)}
             appends.append(Append(COMMANDS, kept))
-            # What is only repeated has its outcome in the store already, and the first one stays.
-            told = None if isinstance(message, CommandRepeated) else outcome
-            settled = CommandSettled(command_id=envelope.command_id, status=outcome["status"], outcome=told)
-            emissions = (Emission(GATEWAY_OUTCOMES, settled, envelope.time, command_id=envelope.command_id, sequenced=False),)
+            # Who waits in this process is woken by `appended`: the topic is for those who wait in others.
+            if self._waiting is None or not self._waiting.awaits(envelope.command_id):
+                settled = CommandSettled(command_id=envelope.command_id, status=outcome["status"], outcome=_told(outcome))
+                told = Emission(GATEWAY_OUTCOMES, settled, envelope.time, command_id=envelope.command_id, sequenced=False)
+                emissions = (told,)
         return Step(state, emissions, tuple(appends))
 
     def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:
@@ -97,13 +106,24 @@ class Projector:
         return sorted(appends, key=lambda append: append.collection == COMMANDS)
 
     async def appended(self, appends: Sequence[Append]) -> None:
-        """Waiters are woken over the outcomes topic, which reaches every process."""
+        """Wake who waits in this process for what is settled."""
+        if self._waiting is None:
+            return
+        for append in appends:
+            if append.collection == COMMANDS:
+                self._waiting.wake(append.document["_id"], _told(append.document))
 
     async def assigned(self, partitions: frozenset[int]) -> None:
         """Nothing is kept in memory."""
 
     def pending(self) -> Mapping[str, int]:
         return self._in_hand()
+
+
+def _told(outcome: Body) -> Body | None:
+    """What a waiter is told of an outcome. What is only repeated has its outcome in the store already, and the first one
+    stays: that is to be read."""
+    return None if outcome["kind"] == CommandRepeated.kind else outcome
 
 
 def _outcome(envelope: Envelope) -> dict[str, Any]:

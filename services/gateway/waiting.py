@@ -1,4 +1,5 @@
-"""Waiting for outcomes: a group-less reader of gateway.outcomes wakes whoever waits for a command in this process."""
+"""Waiting for outcomes: who waits for a command in this process is woken by the projector where that is in this process too,
+and by a group-less reader of gateway.outcomes where another one keeps the order."""
 
 import asyncio
 import logging
@@ -53,6 +54,10 @@ class Waiting:
                 settled = decode(raw.value, raw.headers).message
                 if isinstance(settled, CommandSettled):
                     self.wake(command_id, settled.outcome)
+
+    def awaits(self, command_id: str) -> bool:
+        """Whether somebody waits for a command in this process."""
+        return command_id in self._awaited
 
     def wake(self, command_id: str, outcome: Document | None = None) -> None:
         """A command was settled; without `outcome`, as an older process says it, that is read from the store."""

@@ -1,9 +1,17 @@
-"""Waiting for outcomes: woken when all are there, not lost when a wake-up is."""
+"""Waiting for outcomes: woken when all are there, by this process or another one, not lost when a wake-up is."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, cast
 
+from chassis.handler import Inbound
 from chassis.settings import Settings
+from contracts.base import Message
+from contracts.envelope import Envelope
+from contracts.orders import CommandRefused, CommandRepeated
+from contracts.problems import Problem
+from contracts.topics import GATEWAY_OUTCOMES, INTAKE_EVENTS
+from services.gateway.projector import Projector
 from services.gateway.store import PointReads
 from services.gateway.waiting import Waiting
 
@@ -78,3 +86,36 @@ async def test_what_is_not_there_in_time_is_left_out() -> None:
         waiting.wake("b")
         assert set(await second.outcomes(1)) == {"b"}
         assert set(await first.outcomes(1)) == {"b"}
+
+
+def answered(message: Message, command_id: str) -> Inbound:
+    """What intake says of a command."""
+    at = datetime(2019, 8, 1, tzinfo=UTC)
+    envelope = Envelope(id=f"of-{command_id}", source="intake", key="ord_1", time=at, message=message, command_id=command_id)
+    return Inbound(envelope, INTAKE_EVENTS.name, 0, 1)
+
+
+async def test_who_waits_where_the_outcome_is_written_is_woken_there_and_others_over_the_topic() -> None:
+    kept = _Kept()
+    waiting = waiting_over(kept)
+    projector = Projector(waiting=waiting)
+    refused = CommandRefused(problem=Problem.not_found("merchant"))
+    with waiting.expect(["here"]) as expected:
+        here = projector.apply({}, answered(refused, "here"), None)
+        elsewhere = projector.apply({}, answered(refused, "elsewhere"), None)
+        assert here.emissions == ()
+        assert [each.topic for each in elsewhere.emissions] == [GATEWAY_OUTCOMES]
+        await projector.appended([*here.appends, *elsewhere.appends])
+        outcome = (await expected.outcomes(5))["here"]
+    assert (outcome["status"], outcome["problem"]["status"], kept.asked) == ("refused", 404, 0)
+
+
+async def test_of_a_command_that_came_again_the_first_outcome_is_read() -> None:
+    kept = _Kept()
+    waiting = waiting_over(kept)
+    projector = Projector(waiting=waiting)
+    kept.outcomes["a"] = {"_id": "a", "kind": "order.registered"}
+    with waiting.expect(["a"]) as expected:
+        repeated = projector.apply({}, answered(CommandRepeated(href="/v1/orders/ord_1"), "a"), None)
+        await projector.appended(repeated.appends)
+        assert (await expected.outcomes(5))["a"]["kind"] == "order.registered"
