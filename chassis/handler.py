@@ -73,12 +73,13 @@ class Handler(Protocol[S]):
         """The collection of the document that a key names; None where the service keeps none for it."""
         ...
 
-    def load(self, body: dict[str, Any] | None) -> S:
-        """The state in a document's body; of no document for None."""
+    def load(self, body: Any) -> S:
+        """The state in a document's body, which `dump` made; of no document for None."""
         ...
 
-    def dump(self, state: S) -> dict[str, Any]:
-        """The body to store: JSON-like values only."""
+    def dump(self, state: S) -> dict[str, Any] | str:
+        """The body to store: JSON-like values where somebody searches in it, otherwise their JSON text, which costs a store
+        half as much to take and to give back: it need not look into it."""
         ...
 
     async def prepare(self, batch: Sequence[Inbound]) -> Any:

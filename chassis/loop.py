@@ -14,15 +14,14 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-import orjson
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
 from chassis.failures import Remedy, classify, retrying
 from chassis.handler import Apart, Emission, Handler, Inbound, Recalling, Step
 from chassis.store import Append, Write
-from contracts.base import format_moment, parse_moment
 from contracts.envelope import Envelope, Record, Unreadable, decode, encode
 from contracts.ids import derived
 from contracts.topics import PARTITIONS, dead_letters_of
@@ -31,6 +30,7 @@ __all__ = [
     "DISCARD_OF",
     "REPLAY_OF",
     "Counters",
+    "Effects",
     "Ownership",
     "ParkedKeys",
     "ProcessingLoop",
@@ -145,6 +145,29 @@ class Counters:
     duplicates: int = 0
     dead_letters: int = 0
     parked: int = 0
+
+
+class Effects(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a document's last write caused, as the document remembers it: what was published and appended, or the id and time of
+    the command from which its handler makes that anew. Packed, for it is seldom read: the store then need not take it apart
+    with each reading and writing of the document."""
+
+    records: list[tuple[str, Record]] = []
+    appends: list[Append] = []
+    recall: tuple[str, datetime] | None = None
+
+    def packed(self) -> bytes:
+        """As a document keeps it."""
+        return _packed(self)
+
+    @classmethod
+    def unpacked(cls, stored: bytes) -> "Effects":
+        """The inverse of `packed`."""
+        return _EFFECTS.decode(stored)
+
+
+_packed = msgpack.Encoder().encode
+_EFFECTS = msgpack.Decoder(Effects)
 
 
 class _Plan(Struct, gc=False):
@@ -411,11 +434,10 @@ class ProcessingLoop(Generic[S]):
         before_seen = dict(seen)
         sequence: int = 0 if document is None else document["sequence"]
         if document is not None and _effects_may_be_lost(document, records, ownership):
-            plan.before = self._remembered(key, document)
-            plan.before_appends = [Append(to, body) for to, body in document["effects"].get("appends", [])]
+            plan.before, plan.before_appends = self._remembered(key, document)
 
         size = 0
-        recall: list[str] | None = None
+        recall: tuple[str, datetime] | None = None
         state = before = self.handler.load(None if document is None else document["body"])
         for index, inbound in enumerate(records):
             envelope = inbound.envelope
@@ -448,7 +470,7 @@ class ProcessingLoop(Generic[S]):
                 plan.records.append((emission.topic.name, record))
                 size += len(record.value)
             plan.appends += step.appends
-            recall = [envelope.id, format_moment(envelope.time)] if step.recallable and index == 0 else None
+            recall = (envelope.id, envelope.time) if step.recallable and index == 0 else None
             state = step.state
             marks[_field(inbound.topic)] = [ownership.incarnations.get(inbound.topic, ""), _origin(inbound, ownership)]
             if envelope.sequence is not None:
@@ -461,6 +483,8 @@ class ProcessingLoop(Generic[S]):
         counted = seen != before_seen and any(seen.get(source) != before_seen.get(source) for source in self.handler.gapless)
         if collection is not None and (state is not before or (document is not None and (plan.records or counted))):
             version = 0 if document is None else document["v"]
+            recalled = document is None and recall is not None and not plan.appends
+            effects = Effects(recall=recall) if recalled else Effects(plan.records, plan.appends)
             plan.write = Write(
                 collection,
                 {
@@ -470,27 +494,28 @@ class ProcessingLoop(Generic[S]):
                     "marks": marks,
                     "seen": seen,
                     "sequence": sequence,
-                    "effects": _effects(plan, recall if document is None else None),
+                    "effects": effects.packed(),
                     "body": self.handler.dump(state),
                 },
                 version,
             )
         return plan
 
-    def _remembered(self, key: str, document: Mapping[str, Any]) -> list[tuple[str, Record]]:
-        """The records that the document's last write caused."""
-        effects = document["effects"]
-        if "recall" not in effects:
-            return [_recalled(stored) for stored in effects["records"]]
+    def _remembered(self, key: str, document: Mapping[str, Any]) -> tuple[list[tuple[str, Record]], list[Append]]:
+        """The records and appends that the document's last write caused."""
+        effects = Effects.unpacked(document["effects"])
+        if effects.recall is None:
+            return effects.records, effects.appends
         handler = self.handler
         if not isinstance(handler, Recalling):
             raise TypeError(f"{handler.service} cannot recall what it told of {key}")
-        cause_id, at = effects["recall"]
-        emissions = handler.recall(handler.load(document["body"]), cause_id, parse_moment(at))
-        return [
+        cause_id, at = effects.recall
+        emissions = handler.recall(handler.load(document["body"]), cause_id, at)
+        records = [
             (emission.topic.name, self._record(emission, cause_id, key, number, number + 1))
             for number, emission in enumerate(emissions)
         ]
+        return records, []
 
     def _record(
         self, emission: Emission, cause_id: str, key: str, number: int, sequence: int, partition: int | None = None
@@ -626,24 +651,6 @@ def _goes_on(plan: _Plan, records: Sequence[Inbound]) -> bool:
 
 def _text(header: bytes | None) -> str | None:
     return None if header is None else header.decode(errors="replace")
-
-
-def _effects(plan: _Plan, recall: list[str] | None) -> dict[str, Any]:
-    """What a document remembers of its last write: the records and appends, or from what its handler makes the records anew."""
-    if recall is not None and not plan.appends:
-        return {"recall": recall}
-    return {
-        "records": [
-            [topic, record.key, record.value, orjson.dumps([(name, value.decode()) for name, value in record.headers])]
-            for topic, record in plan.records
-        ],
-        "appends": [[append.collection, append.document] for append in plan.appends],
-    }
-
-
-def _recalled(stored: Sequence[Any]) -> tuple[str, Record]:
-    topic, key, value, headers = stored
-    return topic, Record(bytes(key), bytes(value), tuple((name, text.encode()) for name, text in orjson.loads(headers)))
 
 
 def _dead_letter(raw: RawRecord, reason: str) -> Record:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chassis.loop import RawRecord
@@ -28,7 +29,7 @@ async def in_pages(
         page = await collection.find(query, projection).sort("_id", 1).limit(size).to_list(None)
         if not page:
             return
-        yield page
+        yield _with_bodies(page)
         last = page[-1]["_id"]
 
 
@@ -39,7 +40,15 @@ async def those(
     wanted = list(values)
     if not wanted:
         return []
-    return await collection.find({field: {"$in": wanted}}, projection, batch_size=10_000).to_list(None)
+    return _with_bodies(await collection.find({field: {"$in": wanted}}, projection, batch_size=10_000).to_list(None))
+
+
+def _with_bodies(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The documents, with the bodies that are kept as text read."""
+    for document in documents:
+        if isinstance(document.get("body"), str):
+            document["body"] = orjson.loads(document["body"])
+    return documents
 
 
 def grouped(documents: Iterable[dict[str, Any]], field: str) -> dict[str, list[dict[str, Any]]]:

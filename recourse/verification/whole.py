@@ -232,7 +232,7 @@ class Verifier:
         async for page in in_pages(cases["payments"]):
             self._checked["payments"] += len(page)
             orders = {payment["order"]["order_id"] for payment in page}
-            files = {one["_id"]: one for one in await those(cases["files"], "_id", orders, {"body.ledger": 1})}
+            files = {one["_id"]: one for one in await those(cases["files"], "_id", orders, {"body": 1})}
             for payment in page:
                 ledger = files.get(payment["order"]["order_id"], {"body": {"ledger": ()}})["body"]["ledger"]
                 if not any(entry.get("decision_id") == payment["_id"] for entry in ledger):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from chassis.handler import Emission, Inbound, Step
 from chassis.latest import Latest
 from chassis.store import Append, Database
@@ -120,22 +122,23 @@ class CasesHandler:
     def collection_of(self, key: str) -> str | None:
         return FILES if key.startswith("ord_") else None
 
-    def load(self, body: dict[str, Any] | None) -> Docket:
+    def load(self, body: str | None) -> Docket:
         if body is None:
             return Docket()
+        kept = orjson.loads(body)
         return Docket(
-            file=CaseFile.model_validate(body),
-            done=tuple(body["done"]),
-            refused=tuple((refused, Problem.model_validate(problem)) for refused, problem in body["refused"]),
+            file=CaseFile.model_validate(kept),
+            done=tuple(kept["done"]),
+            refused=tuple((refused, Problem.model_validate(problem)) for refused, problem in kept["refused"]),
         )
 
-    def dump(self, state: Docket) -> dict[str, Any]:
+    def dump(self, state: Docket) -> str:
         if state.file is None:
             raise ValueError("an order without a case has no file to write")
         body = state.file.model_dump(mode="json")
         body["done"] = list(state.doing)
         body["refused"] = [[refused, problem.model_dump(mode="json")] for refused, problem in state.refused]
-        return body
+        return orjson.dumps(body).decode()
 
     async def prepare(self, batch: Sequence[Inbound]) -> Found:
         """The commands of the batch that were done before: a gateway that takes over a key publishes its command again. And the

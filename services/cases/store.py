@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from pymongo import UpdateOne
 
 from chassis.store import Append, Database, MongoStore
@@ -169,8 +170,8 @@ class PaymentStore:
         """Of these, by id, the state in which each ends that is not to be paid any more: its reservation was settled by a fact,
         or let go by the ledger."""
         orders = list({payment["order"]["order_id"] for payment in payments})
-        files = await self._files.find({"_id": {"$in": orders}}, {"body.ledger": 1}, batch_size=10_000).to_list(None)
-        entries = [entry for file in files for entry in file["body"]["ledger"]]
+        files = await self._files.find({"_id": {"$in": orders}}, {"body": 1}, batch_size=10_000).to_list(None)
+        entries = [entry for file in files for entry in orjson.loads(file["body"])["ledger"]]
         promised = {entry["entry_id"]: entry["decision_id"] for entry in entries if entry["kind"] == "reserved"}
         gone = (promised.get(each["settles"]) for each in entries if each["kind"] == "released")
         told = (each["decision_id"] for each in entries if each["kind"] == "executed" and each["confirmed_by"] == "fact")

@@ -59,17 +59,17 @@ class IntakeHandler:
     def collection_of(self, key: str) -> str | None:
         return MERCHANTS if key.startswith(_MERCHANT_PREFIX) else PLATFORM if key == ROLLOUTS_KEY else ORDERS
 
-    def load(self, body: dict[str, Any] | None) -> State:
+    def load(self, body: dict[str, Any] | str | None) -> State:
         if body is None:
             return None
-        if "rollouts" in body:
-            return RolloutTable.model_validate(body)
-        return MerchantFile.model_validate(body) if "merchant" in body else OrderFile.model_validate(body)
+        if isinstance(body, str):
+            return OrderFile.model_validate_json(body)
+        return RolloutTable.model_validate(body) if "rollouts" in body else MerchantFile.model_validate(body)
 
-    def dump(self, state: State) -> dict[str, Any]:
+    def dump(self, state: State) -> dict[str, Any] | str:
         if state is None:
             raise ValueError("what was never registered has no document")
-        return state.model_dump(mode="json")
+        return state.model_dump_json() if isinstance(state, OrderFile) else state.model_dump(mode="json")
 
     async def prepare(self, batch: Sequence[Inbound]) -> Context:
         """The merchants of the orders to register and of the reports, as this service's own store has them: who was told that

@@ -50,7 +50,7 @@ class Merchants:
 async def orders_among(database: Database, order_ids: Collection[str]) -> dict[str, OrderFile]:
     """The orders of these ids, by id; one query. Who is not there is absent."""
     found = await database[ORDERS].find({"_id": {"$in": list(order_ids)}}, {"body": 1}).to_list(None)
-    return {document["_id"]: OrderFile.model_validate(document["body"]) for document in found}
+    return {document["_id"]: OrderFile.model_validate_json(document["body"]) for document in found}
 
 
 async def hold_claims(database: Database, wanted: Mapping[str, str]) -> dict[str, str]:

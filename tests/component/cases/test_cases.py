@@ -60,7 +60,7 @@ async def history_of(running: Running, order_id: str) -> list[dict[str, Any]]:
 async def file_of(running: Running, order_id: str) -> CaseFile:
     document = await running.database("cases")["files"].find_one({"_id": order_id})
     assert document is not None
-    return CaseFile.model_validate(document["body"])
+    return CaseFile.model_validate_json(document["body"])
 
 
 def chain_is_whole(entries: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -90,7 +91,7 @@ async def test_an_order_from_its_registration_to_the_end_of_its_case(running: Ru
     assert (accepted.settles, accepted.sequence) == (False, 2)
     document = await running.database("intake")["orders"].find_one({"_id": order.key})
     assert document is not None
-    assert document["body"]["standing"]["payout"]["held"] is True
+    assert orjson.loads(document["body"])["standing"]["payout"]["held"] is True
 
     assert accepted.message.case_id is not None
     moved = CaseMoved(

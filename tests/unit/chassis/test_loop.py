@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pymongo.errors import AutoReconnect
 
 from chassis.handler import Emission, Inbound, Step
-from chassis.loop import DISCARD_OF, REPLAY_OF, Ownership, ProcessingLoop, RawRecord, TooMuchPoison
+from chassis.loop import DISCARD_OF, REPLAY_OF, Effects, Ownership, ProcessingLoop, RawRecord, TooMuchPoison
 from chassis.store import Append, Write
 from contracts.envelope import Envelope, Record, decode, encode
 from contracts.orders import CommandRepeated
@@ -156,13 +156,12 @@ def _text(envelope: Envelope) -> str:
 
 def _written_by_another(key: str, document: dict[str, Any] | None) -> dict[str, Any]:
     before = document or {"_id": key, "v": 0, "marks": {}, "seen": {}, "sequence": 0, "body": {"texts": []}}
-    effects = {"records": [], "appends": []}
     texts = [*before["body"]["texts"], "theirs"]
     return before | {
         "v": before["v"] + 1,
         "epoch": "another",
         "sequence": before["sequence"] + 1,
-        "effects": effects,
+        "effects": Effects().packed(),
         "body": {"texts": texts},
     }
 
@@ -437,7 +436,8 @@ async def test_a_document_remembers_no_more_than_it_may(diary: Diary, memory: Me
     write = memory.write
 
     async def measured(writes: Sequence[Write]) -> set[int]:
-        sizes.extend(sum(len(record[2]) for record in one.document["effects"]["records"]) for one in writes)
+        remembered = [Effects.unpacked(one.document["effects"]).records for one in writes]
+        sizes.extend(sum(len(record.value) for _, record in records) for records in remembered)
         return await write(writes)
 
     memory.write = measured  # type: ignore[method-assign]
@@ -484,7 +484,7 @@ async def test_what_a_new_document_told_is_recalled_from_it_to_the_letter(memory
     batch = [raw(offset, "key", text) for offset, text in enumerate(texts)]
     await ProcessingLoop(Register(), memory, memory, memory).process(batch, OWNED)
     told, memory.out = memory.out, []
-    assert ("recall" in memory.documents["key"]["effects"]) is (len(texts) == 1)
+    assert (Effects.unpacked(memory.documents["key"]["effects"]).recall is not None) is (len(texts) == 1)
     again = ProcessingLoop(Register(), memory, memory, memory)
     await again.process(batch, replace(OWNED, epoch="epoch 2"))
     assert memory.out == told
