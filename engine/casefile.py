@@ -202,10 +202,10 @@ def balance(paid: Money, ledger: tuple[LedgerEntry, ...]) -> Balance:
 def available_to(file: CaseFile, case_id: str) -> Money:
     """What a refund of this case may come to: what is refundable and what the case itself has promised, which a new refund
     takes the place of."""
-    sums = balance(file.order.amount, file.ledger)
-    reserved = sums.reserved.amount - sum((entry.amount.amount for entry in promises_of(file, case_id)), Decimal(0))
-    left = sums.paid.amount - sums.executed.amount - reserved
-    return Money(amount=max(left, Decimal(0)), currency=sums.paid.currency)
+    paid, own = file.order.amount, promises_of(file, case_id)
+    reserved = sum((entry.amount.amount for entry in open_reservations(file.ledger) if entry not in own), Decimal(0))
+    left = paid.amount - executed_amount(file.ledger) - reserved
+    return Money(amount=max(left, Decimal(0)), currency=paid.currency)
 
 
 def entries_of_fact(

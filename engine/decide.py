@@ -86,6 +86,7 @@ _PARTIES: tuple[Party, ...] = ("buyer", "merchant", "platform")
 _PAYMENTS = Actor(role="system", id="payments")
 _LAPSED = 3
 """Deadlines that a case keeps after they passed: the latest."""
+_UNCHANGED = Change()
 
 
 @dataclass(frozen=True)
@@ -439,7 +440,7 @@ def _attach(file: CaseFile, command: FactRecorded, at: datetime, programmes: Pro
         case = file.cases[case_id]
         now = Situation(file, case, _programme(case, programmes), "system", at)
         row = row_for(now, "fact", fact.kind, case.state)
-        change = _change(now, row, {}, fact.fact_id) if row else Change()
+        change = _change(now, row, {}, fact.fact_id) if row else _UNCHANGED
         if entries:
             change, entries = change.model_copy(update={"ledger": entries + change.ledger}), ()
         event: CaseEvent = FactAttached(**_head(now, fact.source), fact=fact, change=change)
@@ -462,17 +463,17 @@ def _record(
     case, notice = file.cases.get(command.case_id), command.notice
     if case is None:
         return []
-    change = Change()
+    change = _UNCHANGED
     for deadline in case.deadlines:
         if (told := told_by(deadline, notice)) is not deadline:
             longer = _longer(case, told, at, record)
-            change = Change(deadlines_set=(longer,) if longer is not None else ())
+            change = Change(deadlines_set=(longer,)) if longer is not None else _UNCHANGED
     for deadline in case.lapsed:
         told = told_by(deadline, notice)
         if told is not deadline and "untold" not in case.marks and _longer(case, told, at, record) is not None:
             change = Change(marks={"untold": format_moment(at)})
-    counts = change != Change()
-    return [NoticeRecorded(**_head(_Place(file, case, at), SYSTEM, counts=counts), notice=notice, change=change)]
+    head = _head(_Place(file, case, at), SYSTEM, counts=change is not _UNCHANGED)
+    return [NoticeRecorded(**head, notice=notice, change=change)]
 
 
 def _confirm(file: CaseFile, command: ConfirmExecution, at: datetime) -> list[CaseEvent]:

@@ -110,7 +110,7 @@ def told_by(deadline: Deadline, notice: NoticeProof) -> Deadline:
     known = {(each.notice_id, each.state == "delayed"): each for each in deadline.tellings}
     name = (notice.notice_id, notice.state == "delayed")
     if name not in known or known[name].state == "sent":
-        known[name] = Telling(notice_id=notice.notice_id, state=notice.state, at=notice.at)
+        known[name] = Telling.made_of(notice_id=notice.notice_id, state=notice.state, at=notice.at)
     return _told(deadline, known.values())
 
 

@@ -44,7 +44,7 @@ def seal(data: dict[str, Any], *, kind: str, sequence: int, previous_hash: str |
         "data_digest": digest,
         "previous_hash": previous,
     }
-    return Seal(
+    return Seal.made_of(
         sequence=sequence,
         salt=salt,
         data_digest=digest,
