@@ -1,11 +1,16 @@
 """What a process is told from outside, by environment variables."""
 
+import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from contracts.base import parse_moment
+
+T = TypeVar("T")
 
 __all__ = ["Settings", "SettingsError"]
 
@@ -79,7 +84,7 @@ class Settings:
             if text is None or (text == "" and kind is not str):
                 continue
             try:
-                given[name] = _READERS[kind](text)
+                given[name] = _FORMS.get(name, _READERS[kind])(text)
             except ValueError as wrong:
                 raise SettingsError(f"RECOURSE_{name.upper()}={text!r}: {wrong}") from None
         for name in ("kafka_bootstrap", "mongo_uri"):
@@ -92,6 +97,13 @@ class Settings:
         if missing := [f"RECOURSE_{name.upper()}" for name in names if not getattr(self, name)]:
             raise SettingsError(f"set {' and '.join(missing)}")
 
+    def read(self, name: str, reader: Callable[[str], T]) -> T:
+        """What `reader` makes of a field. Raises SettingsError where it raises ValueError."""
+        try:
+            return reader(getattr(self, name))
+        except ValueError as wrong:
+            raise SettingsError(f"RECOURSE_{name.upper()}: {wrong}") from None
+
     def prefixed(self, name: str) -> str:
         """The name of a topic, group or database within this namespace."""
         return f"{self.namespace}{name}"
@@ -103,4 +115,24 @@ def _read_bool(text: str) -> bool:
     return text == "1"
 
 
-_READERS = {str: str, int: int, bool: _read_bool, datetime | None: parse_moment}
+def _read_port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise ValueError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _read_namespace(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,40}", text):
+        raise ValueError("give up to 40 letters, digits, - and _: it begins the names of topics and of databases")
+    return text
+
+
+def _read_level(text: str) -> str:
+    if text.upper() not in logging.getLevelNamesMapping():
+        raise ValueError("give DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return text
+
+
+_READERS = {str: str, int: _read_port, bool: _read_bool, datetime | None: parse_moment}
+_FORMS: Mapping[str, Callable[[str], object]] = {"namespace": _read_namespace, "log_level": _read_level}
+"""Texts of which not every one will do."""

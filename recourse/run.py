@@ -50,7 +50,7 @@ def run(
     # One process loads the code of its own services only: importing all of them costs memory in each.
     apps = {service: cast(App, importlib.import_module(f"services.{service}.app")) for service in chosen}
     _settle_the_collector()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with failing_clearly(SettingsError), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         failed = runner.run(_serve({service: (apps[service], own) for service, own in _shares(settings, chosen)}))
     if failed:
         raise typer.Exit(1)
@@ -87,7 +87,8 @@ def _shares(settings: Settings, services: list[Service]) -> list[tuple[Service, 
 
 
 async def _serve(apps: dict[Service, tuple[App, Settings]]) -> bool:
-    """Runs all until a signal comes or one ends by itself, which stops the others; True if one failed."""
+    """Runs all until a signal comes or one ends by itself, which stops the others; True if one failed. Raises SettingsError
+    for a setting that one of them cannot do without or cannot read."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -96,6 +97,8 @@ async def _serve(apps: dict[Service, tuple[App, Settings]]) -> bool:
     async def one(service: Service, app: App, settings: Settings) -> bool:
         try:
             await app.serve(settings, stop)
+        except SettingsError:
+            raise
         except Exception:
             log.exception("%s failed", service)
             return True
@@ -106,7 +109,11 @@ async def _serve(apps: dict[Service, tuple[App, Settings]]) -> bool:
         finally:
             stop.set()
 
-    return any(await asyncio.gather(*(one(service, *share) for service, share in apps.items())))
+    ended = await asyncio.gather(*(one(service, *share) for service, share in apps.items()), return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error
+    return any(ended)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ __all__ = ["serve"]
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Run until `stop` is set. Raises ValueError where the payment provider's address cannot be read, and what the processing
-    loop cannot go on from."""
+    """Run until `stop` is set. Raises SettingsError where the payment provider's address cannot be read, and what the loop
+    cannot go on from."""
     async with open_runtime(settings, CasesHandler.service) as runtime:
         await create_indexes(runtime.database)
         clock = runtime.clock
@@ -27,7 +27,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             store=PaymentStore(runtime.database),
             publisher=runtime.publisher,
             clock=clock,
-            provider=HttpPaymentProvider(settings.payments_url, clock.now) if settings.payments_url else None,
+            provider=settings.read("payments_url", lambda url: HttpPaymentProvider(url, clock.now) if url else None),
         )
         programmes = Programmes.shipped_and(settings.programmes)
         record = Latest(ALL_WELL if settings.sandbox else UNHEARD, attrgetter("number"))

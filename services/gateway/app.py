@@ -33,8 +33,8 @@ __all__ = ["serve"]
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Run until `stop` is set. Raises SettingsError where key or secret is missing, and what the processing loop cannot go on
-    from."""
+    """Run until `stop` is set. Raises SettingsError where key or secret is missing or the place of evidence cannot be read, and
+    what the processing loop cannot go on from."""
     settings.require("secret", "platform_key")
     with ExitStack() as sockets:
         listener = sockets.enter_context(listening(settings.http_host, settings.http_port))
@@ -67,7 +67,7 @@ async def _run(
         principals=Principals(settings, reads),
         idempotency=Idempotency(runtime.database),
         commands=commands,
-        objects=Objects(settings.evidence_url),
+        objects=settings.read("evidence_url", Objects),
         outages=outages,
         mass=mass,
         sandbox=control,

@@ -18,10 +18,11 @@ _GATHER_S = 0.2
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Run until `stop` is set. Raises SettingsError without a secret, and ValueError where the mail server's address or the
-    sender cannot be read."""
+    """Run until `stop` is set. Raises SettingsError without a secret, and where the mail server's address or the sender cannot
+    be read."""
     settings.require("secret")
-    server, sender = SmtpServer.of(settings.smtp_url), Sender.of(settings.mail_from, settings.reply_domain)
+    server = settings.read("smtp_url", SmtpServer.of)
+    sender = settings.read("mail_from", lambda mail_from: Sender.of(mail_from, settings.reply_domain))
     async with open_runtime(settings, "notifications") as runtime:
         store = NoticeStore(runtime.database)
         await store.create_indexes()
