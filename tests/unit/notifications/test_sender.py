@@ -204,7 +204,7 @@ async def test_on_the_test_clock_a_mail_was_sent_when_it_fell_due(notice: dict[s
     sending = dataclasses.replace(postman(1), clock=clock, store=Settling())  # type: ignore[arg-type]
     (request,) = notices_for(check_in(), None)
     notice = notice_of(request, "cause", 3, "2019-08-02T12:00:00.000Z") | notice
-    await sending._settle([(sender._Ready(notice, merchant()), sender._Reply(250, "kept", "mx.b.example"))])
+    await sending._settle([(notice, sender._Reply(250, "kept", "mx.b.example"))])
     assert settled[notice["_id"]]["at"] == sent_at
     mail = mailer(clock).write(notice, merchant())
     assert f"X-Recourse-Sent-At: {sent_at}\r\n".encode() in mail
@@ -229,7 +229,7 @@ async def test_the_words_of_a_refusal_stay_out_of_the_log(caplog: pytest.LogCapt
         "created_at": AT,
     }
     reply = sender._Reply(550, "<b@b.example> is unknown", "mx.b.example")
-    await sending._settle([(sender._Ready(notice, None), reply)])  # type: ignore[arg-type]
+    await sending._settle([(notice, reply)])
     assert settled["ntc_1"]["server_reply"] == "550 <b@b.example> is unknown"
     assert "ntc_1 was refused with 550" in caplog.text
     assert "b@b.example" not in caplog.text
