@@ -36,7 +36,9 @@ __all__ = ["Caller", "Gateway", "TheGateway", "evidence_of"]
 
 _OWNERS_REMEMBERED = 20_000
 _SEEN_WITHIN_S = 2.0
-_LOOKS_S = (0.002, 0.003, 0.005, 0.005, 0.01)
+_FIRST_LOOK_S = 0.002
+_LONGEST_LOOK_S = 0.1
+"""Looks come at growing distances between these, in seconds: for who waited long they are rare."""
 
 
 @dataclass(slots=True)
@@ -127,12 +129,13 @@ class Gateway:
         other topic says of it may be a hair behind. Gives what there is after `within_s` seconds: the outcome is certain."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + within_s
-        looks = iter(_LOOKS_S)
+        pause_s = _FIRST_LOOK_S
         while True:
             found = await self.reads.get(ORDERS, order_id)
             if found is not None and (condition(found["body"]) or loop.time() >= give_up):
                 return found["body"]
-            await asyncio.sleep(next(looks, 0.02))
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.5 * pause_s, _LONGEST_LOOK_S)
 
     async def evidence(self, principal: Principal, order_id: str, evidence_ids: Sequence[str]) -> tuple[Evidence, ...]:
         """What evidence ids name. Raises 422 with a pointer for one that is not on this order, or that the other side uploaded:

@@ -125,7 +125,7 @@ async def act_by_page(request: AnyRequest, gateway: TheGateway, token: FromPath[
         if schema is None:
             raise ProblemError(Problem.action_not_allowed(action, tuple(each["action"] for each in case["allowed_actions"])))
         evidence = await _kept(gateway, principal, form, command_id)
-        await act(request, gateway, principal, case_id, action, filled(schema, form.fields, evidence), command_id)
+        await act(request, gateway, principal, body, case_id, action, filled(schema, form.fields, evidence), command_id)
         return answer(200, {})
 
     return await _sent(request, gateway, token, case_id, work)
@@ -140,10 +140,10 @@ async def write_by_page(
     """The same message as POST /v1/cases/{case_id}/messages."""
 
     async def work(principal: Principal, form: Upload, command_id: str) -> Answer:
-        await gateway.case(principal, case_id)
+        body = await gateway.case(principal, case_id)
         evidence = await _kept(gateway, principal, form, command_id)
         wanted = _checked(MessageRequest, {"text": form.fields.get("text", ""), "evidence": evidence})
-        return await write(request, gateway, principal, case_id, wanted, command_id)
+        return await write(request, gateway, principal, body, case_id, wanted, command_id)
 
     return await _sent(request, gateway, token, case_id, work)
 

@@ -104,9 +104,9 @@ async def act_on_case(request: AnyRequest, gateway: TheGateway, principal: Calle
     raw = await json_body(request)
 
     async def work(command_id: str) -> Answer:
-        await gateway.case(principal, case_id)
+        body = await gateway.case(principal, case_id)
         wanted = _action_of(raw)
-        body = await act(request, gateway, principal, case_id, wanted.action, wanted.fields, command_id)
+        body = await act(request, gateway, principal, body, case_id, wanted.action, wanted.fields, command_id)
         return await _answered(request, gateway, principal, body, case_id)
 
     return await gateway.once(request, principal, raw, work)
@@ -116,13 +116,15 @@ async def act(
     request: AnyRequest,
     gateway: Gateway,
     principal: Principal,
+    body: Body,
     case_id: str,
     action: str,
     fields: dict[str, Any],
     command_id: str,
 ) -> Body:
-    """Have an action decided; the order's read document as it then is."""
-    command = await _command(request, gateway, principal, case_id, action, fields)
+    """Have an action decided on a case that the caller sees, `body` being its order's read document; the document as it then
+    is."""
+    command = await _command(request, gateway, principal, body, case_id, action, fields)
     order_id = order_of(case_id)
     await gateway.commands.ask(CASES_COMMANDS, order_id, command, command_id, preference(request))
 
@@ -151,9 +153,14 @@ def _owed(body: Body) -> bool:
 
 
 async def _command(
-    request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str, action: str, fields: dict[str, Any]
+    request: AnyRequest,
+    gateway: Gateway,
+    principal: Principal,
+    body: Body,
+    case_id: str,
+    action: str,
+    fields: dict[str, Any],
 ) -> TakeAction:
-    body = await gateway.case(principal, case_id)
     gateway.require_acting(principal, body)
     named = fields.get("evidence")
     evidence_ids = [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
@@ -197,7 +204,7 @@ async def preview_action(
     async def work(command_id: str) -> Answer:
         body = await gateway.case(principal, case_id)
         wanted = _action_of(raw)
-        command = await _command(request, gateway, principal, case_id, wanted.action, wanted.fields)
+        command = await _command(request, gateway, principal, body, case_id, wanted.action, wanted.fields)
         reader = gateway.reader(request, principal, body["order"])
         file = file_of(body)
         if file is None:

@@ -18,6 +18,7 @@ from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import CONDITIONAL, PAGED, documented, query
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, too_many
+from services.gateway.projector import Body
 from services.gateway.representations import message_shown
 from services.gateway.requests import AnyRequest, if_match, json_body, parsed, preference
 from services.gateway.resources.reports import EvidenceIds
@@ -77,17 +78,22 @@ async def post_message(request: AnyRequest, gateway: TheGateway, principal: Call
     raw = await json_body(request)
 
     async def work(command_id: str) -> Answer:
-        await gateway.case(principal, case_id)
-        return await write(request, gateway, principal, case_id, parsed(MessageRequest, raw), command_id)
+        body = await gateway.case(principal, case_id)
+        return await write(request, gateway, principal, body, case_id, parsed(MessageRequest, raw), command_id)
 
     return await gateway.once(request, principal, raw, work)
 
 
 async def write(
-    request: AnyRequest, gateway: Gateway, principal: Principal, case_id: str, wanted: MessageRequest, command_id: str
+    request: AnyRequest,
+    gateway: Gateway,
+    principal: Principal,
+    body: Body,
+    case_id: str,
+    wanted: MessageRequest,
+    command_id: str,
 ) -> Answer:
-    """Have a message posted."""
-    body = await gateway.case(principal, case_id)
+    """Have a message posted in a case that the caller sees; `body` is its order's read document."""
     gateway.require_acting(principal, body)
     wait_s = _GUESTS.take(principal.name) if principal.is_guest else 0.0
     if wait_s:
@@ -99,7 +105,7 @@ async def write(
     )
     outcome = await gateway.commands.ask(CASES_COMMANDS, order_id, command, command_id, preference(request))
     message_id = outcome.get("message_id")
-    message = None if message_id is None else await gateway.database[MESSAGES].find_one({"_id": message_id})
+    message = None if message_id is None else await gateway.reads.get(MESSAGES, message_id)
     if message is None:
         raise ProblemError(Problem.not_found("message"))
     return answer(201, message_shown(message))
