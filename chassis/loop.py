@@ -429,32 +429,20 @@ class ProcessingLoop(Generic[S]):
         """Decide the records of one key, one after the other: skip those that were applied before, stop at the first that
         fails or that the document has no room for, and make one write of all that changed."""
         plan = _Plan()
-        marks: dict[str, list[Any]] = {} if document is None else dict(document["marks"])
-        seen: dict[str, int] = {} if document is None else dict(document["seen"])
-        before_seen = dict(seen)
-        sequence: int = 0 if document is None else document["sequence"]
-        if document is not None and _effects_may_be_lost(document, records, ownership):
+        heard = _Heard.of(document, ownership)
+        if document is not None and _effects_may_be_lost(document, heard, records):
             plan.before, plan.before_appends = self._remembered(key, document)
 
         size = 0
         recall: tuple[str, datetime] | None = None
+        told: int = 0 if document is None else document["sequence"]
         state = before = self.handler.load(None if document is None else document["body"])
         for index, inbound in enumerate(records):
-            envelope = inbound.envelope
-            if _marked(marks, inbound, ownership):
-                self.counters.duplicates += 1
-                continue
-            if envelope.sequence is not None and envelope.sequence <= seen.get(envelope.source, 0):
+            if heard.knows(inbound):
                 self.counters.duplicates += 1
                 continue
             try:
-                if envelope.source in self.handler.gapless and envelope.sequence not in (
-                    None,
-                    seen.get(envelope.source, 0) + 1,
-                ):
-                    raise LookupError(
-                        f"{envelope.source} event {envelope.sequence} came after {seen.get(envelope.source, 0)}: one is missing"
-                    )
+                heard.require_next(inbound.envelope, self.handler.gapless)
                 step: Step[S] = self.handler.apply(state, inbound, context)
             except Exception as error:
                 if classify(error) is not Remedy.PARK:
@@ -463,42 +451,39 @@ class ProcessingLoop(Generic[S]):
                 plan.failed_at, plan.failure = index, f"{type(error).__name__}: {error}"
                 break
             self.counters.steps += 1
+            cause = inbound.envelope
             for number, emission in enumerate(step.emissions):
-                if emission.sequenced:
-                    sequence += 1
-                record = self._record(emission, envelope.id, envelope.key, number, sequence, inbound.partition)
+                told += emission.sequenced
+                record = self._record(emission, cause.id, cause.key, number, told, inbound.partition)
                 plan.records.append((emission.topic.name, record))
                 size += len(record.value)
             plan.appends += step.appends
-            recall = (envelope.id, envelope.time) if step.recallable and index == 0 else None
+            recall = (cause.id, cause.time) if step.recallable and index == 0 and document is None else None
             state = step.state
-            marks[_field(inbound.topic)] = [ownership.incarnations.get(inbound.topic, ""), _origin(inbound, ownership)]
-            if envelope.sequence is not None:
-                seen[envelope.source] = envelope.sequence
+            heard.note(inbound)
             if size > self._most_effects and index + 1 < len(records):
                 plan.left_at = index + 1
                 break
         # A refusal is marked too: it was told, so a redelivery after another topic's record must not decide it anew. And
         # of a source whose every event is read, each one counts, or the next would look like a gap.
-        counted = seen != before_seen and any(seen.get(source) != before_seen.get(source) for source in self.handler.gapless)
-        if collection is not None and (state is not before or (document is not None and (plan.records or counted))):
+        changed = state is not before
+        if document is not None and not changed:
+            seen = document["seen"]
+            changed = bool(plan.records) or any(heard.seen.get(source) != seen.get(source) for source in self.handler.gapless)
+        if collection is not None and changed:
             version = 0 if document is None else document["v"]
-            recalled = document is None and recall is not None and not plan.appends
-            effects = Effects(recall=recall) if recalled else Effects(plan.records, plan.appends)
-            plan.write = Write(
-                collection,
-                {
-                    "_id": key,
-                    "v": version + 1,
-                    "epoch": ownership.epoch,
-                    "marks": marks,
-                    "seen": seen,
-                    "sequence": sequence,
-                    "effects": effects.packed(),
-                    "body": self.handler.dump(state),
-                },
-                version,
-            )
+            effects = Effects(plan.records, plan.appends) if recall is None or plan.appends else Effects(recall=recall)
+            content = {
+                "_id": key,
+                "v": version + 1,
+                "epoch": ownership.epoch,
+                "marks": heard.marks,
+                "seen": heard.seen,
+                "sequence": told,
+                "effects": effects.packed(),
+                "body": self.handler.dump(state),
+            }
+            plan.write = Write(collection, content, version)
         return plan
 
     def _remembered(self, key: str, document: Mapping[str, Any]) -> tuple[list[tuple[str, Record]], list[Append]]:
@@ -618,17 +603,52 @@ def _origin(inbound: Inbound, ownership: Ownership) -> int:
     return inbound.offset
 
 
-def _marked(marks: Mapping[str, list[Any]], inbound: Inbound, ownership: Ownership) -> bool:
-    mark = marks.get(_field(inbound.topic))
-    if mark is None or mark[0] != ownership.incarnations.get(inbound.topic, ""):
-        return False
-    return _origin(inbound, ownership) <= mark[1]
+class _Heard(Struct, gc=False):
+    """How far a document has heard: its mark of each topic, as [incarnation, offset], and the last number of each source."""
+
+    marks: dict[str, list[Any]]
+    seen: dict[str, int]
+    ownership: Ownership
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any] | None, ownership: Ownership) -> "_Heard":
+        if document is None:
+            return cls({}, {}, ownership)
+        return cls(dict(document["marks"]), dict(document["seen"]), ownership)
+
+    def marked(self, inbound: Inbound) -> bool:
+        """Whether a record is at or below the mark of its topic."""
+        mark = self.marks.get(_field(inbound.topic))
+        if mark is None or mark[0] != self.ownership.incarnations.get(inbound.topic, ""):
+            return False
+        return _origin(inbound, self.ownership) <= mark[1]
+
+    def knows(self, inbound: Inbound) -> bool:
+        """Whether a record was applied before, here or, published again, at another place."""
+        sequence = inbound.envelope.sequence
+        return self.marked(inbound) or (sequence is not None and sequence <= self.seen.get(inbound.envelope.source, 0))
+
+    def require_next(self, envelope: Envelope, gapless: Set[str]) -> None:
+        """Raises LookupError for an event that skips one, of a source whose every event is read."""
+        if envelope.sequence is None or envelope.source not in gapless:
+            return
+        last = self.seen.get(envelope.source, 0)
+        if envelope.sequence != last + 1:
+            raise LookupError(f"{envelope.source} event {envelope.sequence} came after {last}: one is missing")
+
+    def note(self, inbound: Inbound) -> None:
+        """A record was applied."""
+        topic, envelope = inbound.topic, inbound.envelope
+        self.marks[_field(topic)] = [self.ownership.incarnations.get(topic, ""), _origin(inbound, self.ownership)]
+        if envelope.sequence is not None:
+            self.seen[envelope.source] = envelope.sequence
 
 
-def _effects_may_be_lost(document: Mapping[str, Any], records: Sequence[Inbound], ownership: Ownership) -> bool:
+def _effects_may_be_lost(document: Mapping[str, Any], heard: _Heard, records: Sequence[Inbound]) -> bool:
     """Whether a crash may have come between the document's last write and its effects."""
-    if any(_marked(document["marks"], inbound, ownership) for inbound in records):
+    if any(heard.marked(inbound) for inbound in records):
         return True
+    ownership = heard.ownership
     if document["epoch"] == ownership.epoch:
         return False
     # While its key was parked, offsets were committed past records that a former owner, not knowing, may have applied since.
@@ -636,7 +656,7 @@ def _effects_may_be_lost(document: Mapping[str, Any], records: Sequence[Inbound]
         return True
     partition = records[0].partition
     for topic, incarnation in ownership.incarnations.items():
-        mark = document["marks"].get(_field(topic))
+        mark = heard.marks.get(_field(topic))
         if mark is None:
             continue
         if mark[0] != incarnation or mark[1] >= ownership.starts.get((topic, partition), 0):

@@ -40,7 +40,7 @@ def _caught() -> bool:
 
 
 def test_the_model_notices_effects_that_are_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chassis.loop, "_effects_may_be_lost", lambda document, records, ownership: False)
+    monkeypatch.setattr(chassis.loop, "_effects_may_be_lost", lambda document, heard, records: False)
     assert _caught()
 
 
@@ -49,9 +49,7 @@ def test_the_model_notices_a_new_owner_that_trusts_the_former_one(monkeypatch: p
     monkeypatch.setattr(
         chassis.loop,
         "_effects_may_be_lost",
-        lambda document, records, ownership: any(
-            chassis.loop._marked(document["marks"], inbound, ownership) for inbound in records
-        ),
+        lambda document, heard, records: any(heard.marked(inbound) for inbound in records),
     )
     assert _caught()
 
@@ -62,13 +60,13 @@ def test_the_model_notices_an_answer_lost_by_the_same_owner(monkeypatch: pytest.
     monkeypatch.setattr(
         chassis.loop,
         "_effects_may_be_lost",
-        lambda document, records, ownership: document["epoch"] != ownership.epoch and original(document, records, ownership),
+        lambda document, heard, records: document["epoch"] != heard.ownership.epoch and original(document, heard, records),
     )
     assert _caught()
 
 
 def test_the_model_notices_missing_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chassis.loop, "_marked", lambda marks, inbound, ownership: False)
+    monkeypatch.setattr(chassis.loop._Heard, "marked", lambda heard, inbound: False)
     assert _caught()
 
 
