@@ -36,4 +36,6 @@ lock: ## renew the lock files after a change of pyproject.toml (needs uv)
 	@$(LOCK) --constraint requirements.lock -o requirements.run.lock
 
 clean: ## remove .venv, caches and the data of local runs
+	@# What is running is stopped first: without its data folder nobody would know of it. 2: it says itself why it cannot be.
+	@test ! -f .recourse/stack.json -o ! -x $(BIN)/recourse || $(BIN)/recourse stack stop || test $$? -ne 2
 	@rm -rf .venv .recourse .pytest_cache .ruff_cache .hypothesis .import_linter_cache
