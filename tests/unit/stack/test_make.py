@@ -11,7 +11,7 @@ MAKEFILE = Path(__file__).parents[3] / "Makefile"
 
 @pytest.mark.parametrize(("status", "cleaned"), [(0, True), (2, False), (1, True), (127, True)])
 def test_clean_stops_the_stack_first_and_stays_where_that_is_refused(tmp_path: Path, status: int, cleaned: bool) -> None:
-    """2 says that the stack is kept by somebody; any other failure that this environment is broken, which is why it is cleaned."""
+    """2 says that somebody keeps the stack; any other failure that this environment is broken, which is why it is cleaned."""
     shutil.copy(MAKEFILE, tmp_path)
     recourse = tmp_path / ".venv" / "bin" / "recourse"
     recourse.parent.mkdir(parents=True)
