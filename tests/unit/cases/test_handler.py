@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
+import orjson
 import pytest
 
 from chassis.handler import Emission, Inbound, Step
@@ -29,9 +30,12 @@ from tests.unit.cases.reporting import Reported, day
 
 
 class Desk:
-    """Takes envelopes through the handler; `write` stands for the document's write and reading it again."""
+    """Takes envelopes through the handler; `write` stands for the document's write and reading it again, which is spared where
+    the process remembers what it wrote."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, remembers: bool = False) -> None:
+        self.remembers = remembers
+        self.batch = 0
         self.offered: list[Any] = []
         self.owned: list[frozenset[int]] = []
         self.record = Latest(ALL_WELL, attrgetter("number"))
@@ -53,7 +57,7 @@ class Desk:
 
     def take(self, envelope: Envelope) -> tuple[Emission, ...]:
         step: Step[Docket] = self.handler.apply(
-            self.state, Inbound(envelope, "any", 0, 0), Found(frozenset(self.known), self.record.value)
+            self.state, Inbound(envelope, "any", 0, 0), Found(frozenset(self.known), self.record.value, self.batch)
         )
         self.state = step.state
         self.history += [append.document for append in step.appends if append.collection == HISTORY]
@@ -64,17 +68,38 @@ class Desk:
         return [emission for envelope in envelopes for emission in self.take(envelope)]
 
     def write(self) -> None:
-        self.state = self.handler.load(self.handler.dump(self.state))
+        body = self.handler.dump(self.state)
+        if not self.remembers:
+            self.state = self.handler.load(body)
+        self.batch += 1
+
+    def written(self) -> dict[str, Any]:
+        return orjson.loads(self.handler.dump(self.state))
 
 
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
+@pytest.fixture(params=[False, True], ids=["read", "remembered"])
+def desk(request: pytest.FixtureRequest) -> Desk:
+    return Desk(remembers=request.param)
 
 
 @pytest.fixture
 def order() -> Reported:
     return Reported()
+
+
+def notice_sent(order: Reported) -> Envelope:
+    proof = NoticeProof(
+        notice_id="ntc_1",
+        kind="case_opened",
+        party="merchant",
+        to="shop@example.com",
+        state="sent",
+        server="mx",
+        server_reply="250 OK",
+        at=day(0),
+    )
+    notice = NoticeSent(order_id=order.order_id, case_id=order.case(), notice=proof)
+    return Envelope("n", "notifications", order.order_id, day(0), notice)
 
 
 def kinds(emissions: Iterable[Emission]) -> list[tuple[str, str | None, bool]]:
@@ -151,18 +176,7 @@ def test_a_fact_reaches_every_case_and_settles_nothing(desk: Desk, order: Report
 
 def test_a_notice_is_history_and_no_new_version(desk: Desk, order: Reported) -> None:
     desk.take(order.report())
-    proof = NoticeProof(
-        notice_id="ntc_1",
-        kind="case_opened",
-        party="merchant",
-        to="shop@example.com",
-        state="sent",
-        server="mx",
-        server_reply="250 OK",
-        at=day(0),
-    )
-    notice = NoticeSent(order_id=order.order_id, case_id=order.case(), notice=proof)
-    sent = Envelope("n", "notifications", order.order_id, day(0), notice)
+    sent = notice_sent(order)
     (told,) = desk.take(sent)
     assert isinstance(told.message, NoticeRecorded)
     assert (told.message.case_version, told.command_id, told.settles) == (1, None, False)
@@ -187,6 +201,26 @@ def test_a_repeated_command_is_answered_and_not_done_again(desk: Desk, order: Re
     assert repeated.message == CommandRepeated(href=f"/v1/cases/{order.case()}")
     assert (repeated.command_id, repeated.settles, repeated.sequenced) == ("c-1", True, False)
     assert len(desk.history) == before
+
+
+def test_a_file_names_the_commands_of_its_latest_write_alone(desk: Desk, order: Reported) -> None:
+    desk.take(order.report())
+    letters = [order.write("buyer", "Hello", day(1), command_id=f"c-{number}") for number in range(3)]
+    for batch, names in ((letters[:2], ["c-0", "c-1"]), (letters[2:], ["c-2"]), ([order.fact("shipped", day(1))], [])):
+        desk.write()
+        desk.take_all(*batch)
+        assert desk.written()["done"] == names
+
+
+def test_a_notice_that_the_history_alone_knows_is_put_to_the_write_s_guard(desk: Desk, order: Reported) -> None:
+    """Another process may have put it down without telling of it: its file is then not the one that we know."""
+    desk.take(order.report())
+    desk.write()
+    desk.known.add("n")
+    before = desk.state
+    assert desk.take(notice_sent(order)) == ()
+    assert desk.state is not before
+    assert len(desk.history) == 1
 
 
 def test_a_refused_command_is_not_done_by_a_later_copy(desk: Desk, order: Reported) -> None:
