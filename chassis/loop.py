@@ -12,7 +12,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -51,6 +52,8 @@ BEHIND = "waits behind a parked record of its key"
 _VERSION = b"0123456789"
 _UNDISTURBED = 100
 """Records that are decided before the process looks whether something else is to do, some 10 ms."""
+_MOST_RECENT = 500
+"""Documents that are kept in memory after they were written, of some 10 kB each."""
 MOST_EFFECTS = 1024 * 1024
 """Bytes of published records from which a document takes no further input in the same write: it remembers them, what was
 appended with them is about twice as much again, and a store refuses documents of 16 MiB."""
@@ -183,6 +186,35 @@ class _Plan(Struct, gc=False):
     left_at: int | None = None
 
 
+class _Recent:
+    """The documents that an owner wrote last, so that it need not read them for the next record of their keys, which often
+    comes at once. One that is not true any more loses its guard, and is read anew. A new epoch begins with nothing, as somebody
+    else may have written in between."""
+
+    def __init__(self) -> None:
+        self._epoch = ""
+        self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def of(self, epoch: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What is known in an epoch of the documents of these keys, by key."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._kept.clear()
+        return {key: known for key in keys if (known := self._kept.get(key)) is not None}
+
+    def wrote(self, epoch: str, key: str, document: dict[str, Any]) -> None:
+        """A document was written."""
+        if epoch == self._epoch:
+            self._kept[key] = document
+            self._kept.move_to_end(key)
+            if len(self._kept) > _MOST_RECENT:
+                self._kept.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """A document is another one than was known."""
+        self._kept.pop(key, None)
+
+
 class _Turn:
     """How far a batch is, for the one behind it."""
 
@@ -249,8 +281,9 @@ class ProcessingLoop(Generic[S]):
         self._waiting = waiting
         self._most_effects = most_effects
         self._dead_letters = dead_letters_of(handler.service)
-        self._recent: list[bool] = []
+        self._lately: list[bool] = []
         self._last: _Turn | None = None
+        self._recent = _Recent()
         self._apart = isinstance(handler, Apart)
         self._ignored = frozenset(f"recourse.{kind}.v".encode() for kind in handler.ignored)
 
@@ -302,7 +335,7 @@ class ProcessingLoop(Generic[S]):
             if remembered:
                 self.counters.republished += len(remembered)
                 await self._publisher.publish(remembered)
-            lost = await self._write(plans)
+            lost = await self._write(plans, ownership)
             done |= {key: plan for key, plan in plans.items() if key not in lost}
             todo = {key: todo[key] for key in lost}
             if todo and not self._still_owner(ownership):
@@ -400,9 +433,10 @@ class ProcessingLoop(Generic[S]):
 
     async def _plan(self, todo: Mapping[str, list[Inbound]], ownership: Ownership) -> dict[str, _Plan]:
         """Read the documents of these keys and decide their records. Changes nothing outside."""
+        recent = self._recent.of(ownership.epoch, todo)
         wanted: dict[str, list[str]] = {}
         for key in todo:
-            if (collection := self.handler.collection_of(key)) is not None:
+            if key not in recent and (collection := self.handler.collection_of(key)) is not None:
                 wanted.setdefault(collection, []).append(key)
         documents = await retrying(lambda: self._store.load(wanted), self._waiting) if wanted else {}
         # After the documents, so that it knows at least what they know: all but the last write of each is then durable.
@@ -413,7 +447,7 @@ class ProcessingLoop(Generic[S]):
             if number % _UNDISTURBED == _UNDISTURBED - 1:
                 await asyncio.sleep(0)
             collection = self.handler.collection_of(key)
-            document = None if collection is None else documents.get((collection, key))
+            document = recent.get(key) or (None if collection is None else documents.get((collection, key)))
             plans[key] = self._plan_key(key, collection, document, records, context, ownership)
         return plans
 
@@ -521,13 +555,18 @@ class ProcessingLoop(Generic[S]):
             partition if placed else None,
         )
 
-    async def _write(self, plans: Mapping[str, _Plan]) -> set[str]:
+    async def _write(self, plans: Mapping[str, _Plan], ownership: Ownership) -> set[str]:
         """Write every plan's document; the keys whose guard did not match."""
         keys = [key for key, plan in plans.items() if plan.write is not None]
         writes = [write for plan in plans.values() if (write := plan.write) is not None]
         if not writes:
             return set()
         lost = {keys[index] for index in await retrying(lambda: self._store.write(writes), self._waiting)}
+        for key, write in zip(keys, writes, strict=True):
+            if key in lost:
+                self._recent.forget(key)
+            else:
+                self._recent.wrote(ownership.epoch, key, write.document)
         self.counters.writes += len(writes) - len(lost)
         self.counters.guards_lost += len(lost)
         return lost
@@ -556,21 +595,21 @@ class ProcessingLoop(Generic[S]):
         self._note_failed()
 
     def _note_health(self, good: int, bad: int) -> None:
-        self._recent += [False] * min(good, 1_000) + [True] * min(bad, 1_000)
-        del self._recent[:-1_000]
+        self._lately += [False] * min(good, 1_000) + [True] * min(bad, 1_000)
+        del self._lately[:-1_000]
         self._assert_healthy()
 
     def _note_failed(self) -> None:
         """A record that was counted as good when it was decoded could not be handled."""
-        if False in self._recent:
-            self._recent[len(self._recent) - 1 - self._recent[::-1].index(False)] = True
+        if False in self._lately:
+            self._lately[len(self._lately) - 1 - self._lately[::-1].index(False)] = True
         self._assert_healthy()
 
     def _assert_healthy(self) -> None:
         """Stop where more than half of the last 1,000 records (from 200 on) could not be handled."""
-        if len(self._recent) >= 200 and sum(self._recent) * 2 > len(self._recent):
+        if len(self._lately) >= 200 and sum(self._lately) * 2 > len(self._lately):
             raise TooMuchPoison(
-                f"{sum(self._recent)} of the last {len(self._recent)} records could not be handled; see `recourse dlq list`"
+                f"{sum(self._lately)} of the last {len(self._lately)} records could not be handled; see `recourse dlq list`"
             )
 
 

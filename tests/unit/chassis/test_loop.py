@@ -203,12 +203,28 @@ async def test_the_next_batch_is_decided_while_one_is_published_and_written_afte
     memory.publish = slow  # type: ignore[method-assign]
     batches = [asyncio.create_task(loop.process([raw(offset, "a", f"t{offset}")], OWNED)) for offset in range(2)]
     await asyncio.sleep(0.01)
-    assert memory.log == ["load", "write", "append", "load"]
+    assert (memory.log, loop.counters.steps) == (["load", "write", "append"], 2)
     may_publish.set()
     assert await asyncio.gather(*batches) == [True, True]
-    assert memory.log == ["load", "write", "append", "load", "publish", "write", "append", "publish"]
+    assert memory.log == ["load", "write", "append", "publish", "write", "append", "publish"]
     assert memory.told("a") == [(1, "t0"), (2, "t1")]
     assert loop.counters.guards_lost == 0
+
+
+async def test_what_was_written_is_not_read_again_until_somebody_else_may_have_written(loop: Loop, memory: Memory) -> None:
+    later = replace(OWNED, epoch="epoch 2", starts={(IN.name, 0): 3})
+    for offset, (text, ownership) in enumerate([("x", OWNED), ("y", OWNED), ("z", OWNED), ("late", later)]):
+        assert await loop.process([raw(offset, "a", text)], ownership)
+    assert [what for what in memory.log if what in ("load", "write")] == ["load", "write", "write", "write", "load", "write"]
+    assert memory.told("a") == [(1, "x"), (2, "y"), (3, "z"), (4, "late")]
+
+
+async def test_what_is_known_of_a_document_ends_with_its_guard(loop: Loop, memory: Memory) -> None:
+    assert await loop.process([raw(0, "a", "x")], OWNED)
+    memory.documents["a"] = _written_by_another("a", memory.documents["a"])
+    assert await loop.process([raw(1, "a", "y")], OWNED)
+    assert memory.documents["a"]["body"]["texts"] == ["x", "theirs", "y"]
+    assert loop.counters.guards_lost == 1
 
 
 class Apart(Diary):

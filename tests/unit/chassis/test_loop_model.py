@@ -86,8 +86,8 @@ def test_the_model_notices_a_write_without_its_guard(monkeypatch: pytest.MonkeyP
 def test_the_model_notices_a_lost_guard_that_is_not_redone(monkeypatch: pytest.MonkeyPatch) -> None:
     original = ProcessingLoop._write
 
-    async def careless(self: ProcessingLoop[object], plans: object) -> set[str]:
-        await original(self, plans)  # type: ignore[arg-type]
+    async def careless(self: ProcessingLoop[object], plans: object, ownership: object) -> set[str]:
+        await original(self, plans, ownership)  # type: ignore[arg-type]
         return set()
 
     monkeypatch.setattr(ProcessingLoop, "_write", careless)
@@ -98,8 +98,8 @@ def test_the_model_notices_keys_that_are_parked_before_their_effects_are_told(mo
     """As it was once: parking and un-parking right after the write."""
     write, after_key = ProcessingLoop._write, ProcessingLoop._after_key
 
-    async def write_and_park(self: ProcessingLoop[object], plans: dict[str, object]) -> set[str]:
-        lost = await write(self, plans)  # type: ignore[arg-type]
+    async def write_and_park(self: ProcessingLoop[object], plans: dict[str, object], ownership: object) -> set[str]:
+        lost = await write(self, plans, ownership)  # type: ignore[arg-type]
         for key, arguments in self.after.items():  # type: ignore[attr-defined]
             if key in plans and key not in lost:
                 await after_key(self, key, arguments[0], plans[key], *arguments[1:])  # type: ignore[arg-type]
