@@ -28,16 +28,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import uvloop
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from aiosmtplib import SMTP as SmtpClient
 from aiosmtplib import SMTPException, SMTPResponseException
 
-from deploy.local.smtp import Conversation
 from deploy.local.stand_in import HOST, Book, JsonHandler, Refused, Told, serve_json, text_of
 
 __all__ = ["Mailbox", "Mailsink", "links_of", "main", "serve_http"]
 
 NAME = "mailsink.recourse.localhost"
 _HAND_ON_S = 60.0
+_MAIL_LIMIT = 32 * 1024 * 1024
 _PAGE = 200
 _MOST = 1_000
 
@@ -197,7 +198,7 @@ def _body(mail: EmailMessage, kind: str) -> str:
 
 
 class Mailsink:
-    """Takes the mails of SMTP conversations. Those that arrive together are committed together."""
+    """The SMTP side, as aiosmtpd's handler. Mails that arrive together are committed together."""
 
     def __init__(self, mailbox: Mailbox, own_domain: str = "", inbound: Sequence[tuple[str, int]] = ()) -> None:
         """`inbound` are the places that take mails for `own_domain`; each is tried in turn."""
@@ -209,14 +210,34 @@ class Mailsink:
     async def serve(self, port: int) -> asyncio.Server:
         """Listen on loopback. Raises OSError where the port is taken."""
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: Conversation(NAME, self), HOST, port, backlog=128)
+        return await loop.create_server(
+            lambda: SMTP(
+                self,
+                hostname=NAME,
+                ident="Recourse sandbox",
+                enable_SMTPUTF8=True,
+                data_size_limit=_MAIL_LIMIT,
+                timeout=600,
+                loop=loop,
+            ),
+            HOST,
+            port,
+            backlog=128,
+        )
 
-    def receives(self, address: str) -> str:
-        """250, or 550 for an address that bounces."""
-        return f"550 5.1.1 <{address}>: mailbox unavailable" if self._mailbox.refuses(address) else "250 2.1.5 OK"
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
+    ) -> str:
+        if self._mailbox.refuses(address):
+            return f"550 5.1.1 <{address}>: mailbox unavailable"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(rcpt_options)
+        return "250 2.1.5 OK"
 
-    async def takes(self, sender: str, recipients: list[str], content: bytes) -> str:
-        """250 once the mail is kept and, where it is for the product, taken by it; else why not."""
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        content = envelope.content
+        if not isinstance(content, bytes):
+            return "554 5.6.0 no content"
         head = _headers(content)
         arrived_at = text_of(datetime.now(UTC))
         message_id = head.get("message-id") or f"<{zlib.crc32(content):08x}.{arrived_at}@{NAME}>"
@@ -228,10 +249,10 @@ class Mailsink:
         packed = zlib.compress(content, 1)
         rows: list[Row] = [
             (recipient, message_id, kind, order_id, case_id, head.get("x-recourse-sent-at"), arrived_at, packed)
-            for recipient in dict.fromkeys(recipients)
+            for recipient in dict.fromkeys(envelope.rcpt_tos)
         ]
-        own = [each for each in recipients if each.rpartition("@")[2].lower() == self._own_domain]
-        if own and self._inbound and (refused := await self._handed_on(sender, own, content)):
+        own = [each for each in envelope.rcpt_tos if each.rpartition("@")[2].lower() == self._own_domain]
+        if own and self._inbound and (refused := await self._handed_on((envelope.mail_from or "").strip("<>"), own, content)):
             return refused
         try:
             await self._kept(rows)

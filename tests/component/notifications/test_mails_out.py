@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from contracts.base import Message
 from contracts.capability import read
@@ -423,8 +424,12 @@ class _Busy(Mailsink):
 
     busy = True
 
-    def receives(self, address: str) -> str:
-        return "450 4.2.1 the mailbox is busy" if self.busy else super().receives(address)
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
+    ) -> str:
+        if self.busy:
+            return "450 4.2.1 the mailbox is busy"
+        return await super().handle_RCPT(server, session, envelope, address, rcpt_options)
 
 
 async def test_a_mail_that_is_put_off_is_tried_again_by_the_stacks_clock(post: Post) -> None:
