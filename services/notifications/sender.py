@@ -516,15 +516,16 @@ class _Connection:
                 continue
             self._postman.away = ""
             try:
-                return _Reply(250, await self._hand_over(client, to, content), self._name)
+                options = () if to.isascii() else ("SMTPUTF8",)
+                _, words = await client.sendmail(self._sender.return_path, [to], content, mail_options=options)
+                return _Reply(250, words, self._name)
             except (aiosmtplib.SMTPNotSupported, ValueError) as impossible:
-                await self._take_back(client)
                 return _Reply(553, f"not handed over: {impossible}", self._name)
-            except (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError) as refused:
-                if refused.code != _CLOSING:
-                    await self._take_back(client)
-                    return _Reply(refused.code, refused.message, self._name)
-                why = f"{refused.code} {refused.message}"
+            except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as refused:
+                about = refused.recipients[0] if isinstance(refused, aiosmtplib.SMTPRecipientsRefused) else refused
+                if about.code != _CLOSING:
+                    return _Reply(about.code, about.message, self._name)
+                why = f"{about.code} {about.message}"
             except _AWAY as error:
                 why = str(error)
             self.drop()
@@ -533,27 +534,6 @@ class _Connection:
                 return _Reply(451, f"the connection ended each time: {why}", self._name)
             if fresh:
                 await asyncio.sleep(back_off(broken))
-
-    async def _hand_over(self, client: aiosmtplib.SMTP, to: str, content: bytes) -> str:
-        """Give the server a mail, whose lines end with CRLF; what it says to it.
-
-        `sendmail` does the same at a higher price: it reads every address twice, and looks through a mail for other ends of
-        lines before it reckons its size."""
-        options, encoding = [f"SIZE={len(content)}"] if client.supports_extension("size") else [], "ascii"
-        if not to.isascii():
-            if not client.supports_extension("smtputf8"):
-                raise aiosmtplib.SMTPNotSupported("SMTPUTF8 is not supported by this server")
-            options, encoding = [*options, "SMTPUTF8"], "utf-8"
-        await client.mail(self._sender.return_path, options=options, encoding=encoding)
-        await client.rcpt(to, encoding=encoding)
-        return (await client.data(content)).message
-
-    async def _take_back(self, client: aiosmtplib.SMTP) -> None:
-        """Have the server forget a mail that it does not take, before it is given the next one."""
-        try:
-            await client.rset()
-        except _AWAY:
-            self.drop()
 
     async def _open(self) -> aiosmtplib.SMTP:
         client = self._postman.server.client(self._sender.domain)
