@@ -2,17 +2,21 @@
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
+from pydantic import TypeAdapter
 
-from contracts.base import format_moment
+from contracts.base import GivenMoment, format_moment
+
+T = TypeVar("T")
 
 __all__ = [
     "HOUSE_MERCHANT",
@@ -30,6 +34,7 @@ HOUSE_MERCHANT = "house"
 """The merchant of orders that name no seller."""
 EXPORT_ZONE = ZoneInfo("America/Sao_Paulo")
 """The zone of an export's naive local times."""
+_GIVEN: TypeAdapter[datetime] = TypeAdapter(GivenMoment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +228,8 @@ class Batch:
 
 def read_export(path: Path, most_orders: int | None = None) -> Batch:
     """The orders of an export (JSON lines, gzip or plain), oldest first as they stand; at most `most_orders` of them, while
-    all lines are counted. A line that cannot be used is skipped with the reason. Raises OSError."""
+    all lines are counted. A line that cannot be used is skipped with the reason. Raises OSError, also for a packed file that
+    is cut off or damaged: nobody knows which lines are missing."""
     batch = Batch()
     merchants: dict[str, PlayedMerchant] = {}
     seen: dict[str, int] = {}
@@ -253,7 +259,10 @@ def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as plain:
         packed = plain.read(2) == b"\x1f\x8b"
     with gzip.open(path) if packed else path.open("rb") as file:
-        yield from file
+        try:
+            yield from file
+        except (EOFError, zlib.error) as damaged:
+            raise OSError(f"{path} is no whole gzip file: {damaged}") from damaged
 
 
 def _orders_of_line(text: bytes, number: int, merchants: dict[str, PlayedMerchant]) -> Iterator[PlayedOrder]:
@@ -270,9 +279,10 @@ def _orders_of_line(text: bytes, number: int, merchants: dict[str, PlayedMerchan
     if placed_at is None:
         raise _Unusable("purchased_at is missing")
     whole = _amount(raw.get("amount"), "amount")
-    items = raw.get("items") or []
-    sellers = list(dict.fromkeys(raw.get("seller_ids") or [item.get("seller_id") for item in items]))
-    score, review = _review(raw.get("reviews") or [])
+    items = _several(raw, "items", dict)
+    named = _several(raw, "seller_ids", str) or [_text(item, "seller_id") for item in items if item.get("seller_id")]
+    sellers = list(dict.fromkeys(named))
+    score, review = _review(_several(raw, "reviews", dict))
     promised_by, delivered_at = _moment(raw, "promised_at"), _moment(raw, "delivered_at")
     cancelled = raw.get("status") in ("canceled", "unavailable") and delivered_at is None
     buyer = str(raw.get("buyer_id") or raw.get("customer_id") or order_number)
@@ -338,8 +348,11 @@ def _review(reviews: Sequence[Mapping[str, Any]]) -> tuple[int | None, str]:
     if not reviews:
         return None, ""
     last = max(reviews, key=lambda review: str(review.get("answered_at") or review.get("created_at") or ""))
-    words = " — ".join(part for part in (last.get("title"), last.get("message")) if part)
-    return last.get("score"), words
+    words = " — ".join(str(part) for part in (last.get("title"), last.get("message")) if part)
+    score = last.get("score")
+    if score is not None and not isinstance(score, int):
+        raise _Unusable("score is no number")
+    return score, words
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str:
@@ -347,6 +360,14 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise _Unusable(f"{name} is missing")
     return value
+
+
+def _several(raw: Mapping[str, Any], name: str, kind: type[T]) -> list[T]:
+    """A list of one kind of values; none where it is missing."""
+    values = raw.get(name) or []
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise _Unusable(f"{name} is no list of {'texts' if kind is str else 'objects'}")
+    return values
 
 
 def _amount(value: object, name: str) -> Decimal:
@@ -366,6 +387,8 @@ def _moment(raw: Mapping[str, Any], name: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=EXPORT_ZONE)
+        _GIVEN.validate_python(moment)
+    except (TypeError, ValueError, OverflowError):
         raise _Unusable(f"{name} is no time") from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=EXPORT_ZONE)).astimezone(UTC)
+    return moment.astimezone(UTC)

@@ -77,6 +77,8 @@ def test_without_items_and_seller_it_is_the_house_s_order_of_the_whole_amount(tm
     assert order.merchant.merchant_id == HOUSE_MERCHANT
     assert order.amount == Decimal("100.00")
     assert "lines" not in order.body()
+    (order,) = read(tmp_path, line(seller_ids=[], items=[{"n": 1, "product_id": "p1", "price": "10.00"}])).orders
+    assert (order.merchant.merchant_id, len(order.lines)) == (HOUSE_MERCHANT, 1)
 
 
 def test_a_line_never_delivered_is_an_order_all_the_same(tmp_path: Path) -> None:
@@ -97,6 +99,14 @@ def test_a_line_never_delivered_is_an_order_all_the_same(tmp_path: Path) -> None
         (line(amount="much"), "amount is no amount"),
         (line(amount=12.5), "amount is no amount"),
         (line(amount="-1.00"), "amount is no amount"),
+        (line(purchased_at="9999-12-31 23:59:59"), "purchased_at is no time"),
+        (line(delivered_at="0001-01-01 00:00:00"), "delivered_at is no time"),
+        (line(seller_ids="s1"), "seller_ids is no list of texts"),
+        (line(seller_ids=[None]), "seller_ids is no list of texts"),
+        (line(items=[1]), "items is no list of objects"),
+        (line(items={"n": 1}), "items is no list of objects"),
+        (line(reviews=[[]]), "reviews is no list of objects"),
+        (line(reviews=[{"score": "good"}]), "score is no number"),
     ],
 )
 def test_an_unusable_line_is_skipped_with_its_reason(tmp_path: Path, bad: dict[str, Any] | str, why: str) -> None:
@@ -123,3 +133,10 @@ def test_a_packed_file_is_read_as_well(tmp_path: Path) -> None:
     path = tmp_path / "orders.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(line()).encode()))
     assert len(read_export(path).orders) == 1
+
+
+def test_a_packed_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "orders.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(line()).encode())[:-20])
+    with pytest.raises(OSError, match="no whole gzip file"):
+        read_export(path)
