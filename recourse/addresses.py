@@ -4,16 +4,18 @@ import os
 from pathlib import Path
 
 from chassis.settings import Settings
-from deploy.local import attach_stack
+from deploy.local import StackError, attach_stack
 
 
 def settings_of(data: Path) -> Settings:
     """Settings with the addresses of the environment, else those of the stack in the data folder.
 
-    Errors: SettingsError for a setting that cannot be read, StackError where no stack was ever started.
+    Errors: SettingsError for a setting that cannot be read, StackError where no stack was ever started or it does not run.
     """
     environment = dict(os.environ)
     if not (environment.get("RECOURSE_KAFKA_BOOTSTRAP") and environment.get("RECOURSE_MONGO_URI")):
         stack = attach_stack(data)
+        if silent := [part for part, serves in stack.serving().items() if not serves]:
+            raise StackError(f"no answer from the {' and the '.join(silent)} of {data}; `recourse stack start --data {data}`")
         environment |= {"RECOURSE_KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "RECOURSE_MONGO_URI": stack.mongo_uri}
     return Settings.from_environment(environment)

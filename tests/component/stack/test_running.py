@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from deploy.local import Choice, Stack, StackError, attach_stack, start_stack
 from deploy.local.process import Child, birth
 from deploy.local.stack import read_state
+from recourse.addresses import settings_of
 
 TOPIC = "kept"
 
@@ -180,7 +181,8 @@ def test_given_addresses_are_used_and_left_running(stack: Stack, tmp_path: Path)
     assert stack.serving() == {"broker": True, "store": True}
 
 
-def test_stop_leaves_no_process_and_start_finds_the_same_addresses(own_stack: Stack) -> None:
+def test_stop_leaves_no_process_and_start_finds_the_same_addresses(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECOURSE_KAFKA_BOOTSTRAP", raising=False)
     with MongoClient(own_stack.mongo_uri) as client:
         client.kept.more.insert_one({"_id": 1})
     pids = own_stack.pids
@@ -188,6 +190,8 @@ def test_stop_leaves_no_process_and_start_finds_the_same_addresses(own_stack: St
     own_stack.stop()
     assert [birth(pid) for pid in pids.values()] == [None, None]
     assert attach_stack(own_stack.data_dir, say=quietly).serving() == {"broker": False, "store": False}
+    with pytest.raises(StackError, match="no answer from the broker and the store"):
+        settings_of(own_stack.data_dir)
     with start_stack(own_stack.data_dir, bound=True, say=quietly, environment={}) as again:
         assert (again.kafka_bootstrap, again.mongo_uri) == (own_stack.kafka_bootstrap, own_stack.mongo_uri)
         assert (again.broker, again.store) == (own_stack.broker, own_stack.store)
