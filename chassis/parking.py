@@ -40,10 +40,13 @@ class MongoParking:
         return [document["_id"] for document in found]
 
     async def park(self, records: Sequence[tuple[str, str, RawRecord, str]]) -> None:
-        """Park (id, key, record, reason). Parking the same record again changes nothing."""
-        order = time.time_ns()
+        """Park (id, key, record, reason), each behind what is parked already, whatever the clock of whoever parked that said.
+        Parking the same record again changes nothing."""
+        keys = list({key for _, key, _, _ in records})
+        last = await self._collection.find({"key": {"$in": keys}}, {"order": 1}).sort("order", -1).to_list(1)
+        order = max([time.time_ns(), *(document["order"] + 1 for document in last)])
         await self._store.append([Append(PARKED, _document(*record, order + index)) for index, record in enumerate(records)])
-        self._keys.update(key for _, key, _, _ in records)
+        self._keys.update(keys)
 
     async def resume(self, key: str, parked_id: str) -> None:
         """A parked record was handled or discarded; with the last one the key is free."""
