@@ -4,10 +4,13 @@ Both are pure. The time is the command's. Before a command is decided, every rem
 at its own moment, so that nobody gains by a slow machine. What programmes differ in is their tables, never this code."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.actors import SYSTEM, Actor, Party, Role
 from contracts.base import format_moment
@@ -508,8 +511,7 @@ def _extend(file: CaseFile, command: ExtendDeadline, at: datetime, record: Outag
 # One row of a table, applied
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where and when an event happens."""
 
     file: CaseFile

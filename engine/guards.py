@@ -1,10 +1,11 @@
 """Guards: what a row of a programme's table may ask for before it is taken."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from contracts.actors import Role
 from contracts.cases import StatusLabel
@@ -16,8 +17,7 @@ from engine.programmes import Programme, Programmes, Transition, When
 __all__ = ["GUARDS", "Situation", "fits", "open_rows", "refundable_at_once", "row_for", "smallest"]
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """One case, somebody who may do something about it, and when."""
 
     file: CaseFile

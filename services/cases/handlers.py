@@ -1,11 +1,12 @@
 """What cases does with each record: ask the engine, seal what it decided, tell it and keep it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chassis.handler import Emission, Inbound, Step
 from chassis.latest import Latest
@@ -55,8 +56,7 @@ _UNNUMBERED = _ASKED | _TOLD
 _REFUSALS_KEPT = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Docket:
+class Docket(Struct, frozen=True):
     """An order's case file with what a repeated command is recognised by.
 
     The history knows every command that was done, except those of the latest write: their entries may still be on their way.
@@ -89,8 +89,7 @@ class Docket:
         return replace(self, refused=(*self.refused, (command_id, problem))[-_REFUSALS_KEPT:])
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a batch needs beside its files: which of its commands were done before, and the record of outages. What is decided
     with one of these is written at once; `batch` tells it from the next."""
 
