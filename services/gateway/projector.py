@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
+
 from chassis.handler import Emission, Inbound, Step
 from chassis.store import Append
 from contracts.base import Message, format_moment
@@ -38,6 +40,8 @@ was reported. Of a merchant: {merchant, desk}. Of the platform's tables: {rules}
 {rollouts, opt_ins}. JSON values; a new body for each change."""
 
 _COLLECTIONS = {"ord_": ORDERS, "mer:": MERCHANTS, "plt:": PLATFORM}
+_OF_CASES = frozenset({"file", "cases", "turns", "states", "reported_at"})
+"""What of an order's body follows from its case file."""
 _EVERYBODY = ["buyer", "merchant", "platform"]
 
 
@@ -45,6 +49,14 @@ def file_of(body: Body) -> CaseFile | None:
     """The case file in an order's body; None where nothing was reported."""
     stored = body.get("file")
     return None if stored is None else CaseFile.model_validate({**stored, "order": body["order"]})
+
+
+class Projected(Struct, frozen=True, gc=False):
+    """A body while events are applied to it: `file` is its order's case file, None where nothing was reported; `rest` is what
+    does not follow from the file."""
+
+    rest: Body
+    file: CaseFile | None = None
 
 
 class Projector:
@@ -70,16 +82,19 @@ class Projector:
     def collection_of(self, key: str) -> str | None:
         return next((collection for prefix, collection in _COLLECTIONS.items() if key.startswith(prefix)), None)
 
-    def load(self, body: Body | None) -> Body:
-        return {} if body is None else body
+    def load(self, body: Body | None) -> Projected:
+        file = None if body is None else file_of(body)
+        if body is None or file is None:
+            return Projected(body or {})
+        return Projected({name: value for name, value in body.items() if name not in _OF_CASES}, file)
 
-    def dump(self, state: Body) -> Body:
-        return state
+    def dump(self, state: Projected) -> Body:
+        return state.rest if state.file is None else state.rest | _of_cases(state.file)
 
     async def prepare(self, batch: Sequence[Inbound]) -> None:
         """Events carry all that the read models need."""
 
-    def apply(self, state: Body, inbound: Inbound, context: None) -> Step[Body]:
+    def apply(self, state: Projected, inbound: Inbound, context: None) -> Step[Projected]:
         envelope = inbound.envelope
         message = envelope.message
         appends: list[Append] = []
@@ -87,7 +102,9 @@ class Projector:
             state = _with_case_event(state, message)
             appends += _kept(message, envelope)
         else:
-            state = _with_order_event(state, message)
+            rest = _with_order_event(state.rest, message)
+            if rest is not state.rest:
+                state = Projected(rest, state.file)
             appends += _tried(message, self._now() + timedelta(seconds=KEPT_S))
         emissions: tuple[Emission, ...] = ()
         if envelope.command_id is not None and (envelope.settles or isinstance(message, CommandRefused | CommandRepeated)):
@@ -257,31 +274,38 @@ def _json(standing: Standing) -> dict[str, Any]:
     return standing.model_dump(mode="json")
 
 
-def _with_case_event(state: Body, event: CaseEvent) -> Body:
-    """The body after an event of a case. The file leaves out the order, which stands beside it already. An event of cases may
-    come before those of intake that it follows: then it brings the order, which nobody is shown without its standing."""
-    file = evolve(file_of(state), event)
-    state = {**state, "file": file.model_dump(mode="json", exclude={"order"})}
+def _with_case_event(state: Projected, event: CaseEvent) -> Projected:
+    """The state after an event of a case. An event of cases may come before those of intake that it follows: then it brings the
+    order, which nobody is shown without its standing."""
+    rest = state.rest
     if isinstance(event, CaseOpened):
-        if "order" not in state:
-            state["order"] = event.order.model_dump(mode="json")
-        state["reports"] = {**state.get("reports", {}), event.case_id: event.report.model_dump(mode="json")}
-        state["search"] = _searched(state["order"])
-    state["cases"] = [
-        {
-            "case_id": case.case_id,
-            "state": case.state,
-            "turn": case.turn,
-            "programme": case.policy.programme,
-            "version": case.policy.version,
-            "reason": case.reason,
-        }
-        for case in file.cases.values()
-    ]
-    state["turns"] = sorted({case.turn for case in file.cases.values() if case.turn is not None})
-    state["states"] = sorted({case.state for case in file.cases.values()})
-    state["reported_at"] = state["file"]["cases"][list(file.cases)[-1]]["opened_at"]
-    return state
+        order = rest.get("order") or event.order.model_dump(mode="json")
+        reports = {**rest.get("reports", {}), event.case_id: event.report.model_dump(mode="json")}
+        rest = {**rest, "order": order, "reports": reports, "search": _searched(order)}
+    return Projected(rest, evolve(state.file, event))
+
+
+def _of_cases(file: CaseFile) -> Body:
+    """What a body says of its order's cases. The file leaves out the order, which stands beside it already."""
+    cases = file.cases.values()
+    latest = list(cases)[-1]
+    return {
+        "file": file.model_dump(mode="json", exclude={"order"}),
+        "cases": [
+            {
+                "case_id": case.case_id,
+                "state": case.state,
+                "turn": case.turn,
+                "programme": case.policy.programme,
+                "version": case.policy.version,
+                "reason": case.reason,
+            }
+            for case in cases
+        ],
+        "turns": sorted({case.turn for case in cases if case.turn is not None}),
+        "states": sorted({case.state for case in cases}),
+        "reported_at": format_moment(latest.opened_at),
+    }
 
 
 def _searched(order: Mapping[str, Any]) -> list[str]:

@@ -101,8 +101,8 @@ async def test_who_waits_where_the_outcome_is_written_is_woken_there_and_others_
     projector = Projector(waiting=waiting)
     refused = CommandRefused(problem=Problem.not_found("merchant"))
     with waiting.expect(["here"]) as expected:
-        here = projector.apply({}, answered(refused, "here"), None)
-        elsewhere = projector.apply({}, answered(refused, "elsewhere"), None)
+        here = projector.apply(projector.load(None), answered(refused, "here"), None)
+        elsewhere = projector.apply(projector.load(None), answered(refused, "elsewhere"), None)
         assert here.emissions == ()
         assert [each.topic for each in elsewhere.emissions] == [GATEWAY_OUTCOMES]
         await projector.appended([*here.appends, *elsewhere.appends])
@@ -116,6 +116,6 @@ async def test_of_a_command_that_came_again_the_first_outcome_is_read() -> None:
     projector = Projector(waiting=waiting)
     kept.outcomes["a"] = {"_id": "a", "kind": "order.registered"}
     with waiting.expect(["a"]) as expected:
-        repeated = projector.apply({}, answered(CommandRepeated(href="/v1/orders/ord_1"), "a"), None)
+        repeated = projector.apply(projector.load(None), answered(CommandRepeated(href="/v1/orders/ord_1"), "a"), None)
         await projector.appended(repeated.appends)
         assert (await expected.outcomes(5))["a"]["kind"] == "order.registered"
