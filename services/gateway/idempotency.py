@@ -7,18 +7,18 @@ is then recognised and not done twice."""
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from chassis.store import Database
+from chassis.store import Database, inserted
 from contracts.ids import derived
 from services.gateway.answers import Answer, refusal
 from services.gateway.leases import lease_end, renewed
 from services.gateway.problems import ProblemError, reused_key, running_key
-from services.gateway.store import IDEMPOTENCY, KEPT_S, Document, Inserts, wall_clock
+from services.gateway.store import IDEMPOTENCY, KEPT_S, Document, Gathered, wall_clock
 
 __all__ = ["Idempotency", "Meeting", "Work", "command_id_of", "meet"]
 
@@ -81,7 +81,8 @@ class Idempotency:
 
     def __init__(self, database: Database, now: Callable[[], datetime] = wall_clock) -> None:
         self._keys = database[IDEMPOTENCY]
-        self._inserts = Inserts(self._keys)
+        self._inserts = Gathered(self._insert)
+        self._renewals = Gathered(self._renew)
         self._now = now
 
     async def once(
@@ -128,16 +129,23 @@ class Idempotency:
         if isinstance(lease, Answer):
             raise reused_key()
         try:
-            async with renewed(lambda: self._renew(lease)):
+            async with renewed(lambda: self._renewals.add(lease)):
                 yield lease.command_id
         except BaseException:
             await asyncio.shield(self._free(lease))
             raise
         await self._inserts.add({"_id": lease.answer_id, "forget_at": lease.forget_at})
 
-    async def _renew(self, lease: _Lease) -> None:
-        leased = {"leased_until": lease_end(self._now())}
-        await self._keys.update_one({"_id": lease.document_id, "owner": lease.owner}, {"$set": leased})
+    async def _insert(self, documents: Sequence[Document]) -> Sequence[bool]:
+        """Which of them were not there yet, and are durable now."""
+        there = await inserted(self._keys, documents)
+        return [index not in there for index in range(len(documents))]
+
+    async def _renew(self, leases: Sequence[_Lease]) -> Sequence[None]:
+        """Renew those that are still ours: an owner has one lease, so that each is met by its own alone."""
+        ours = {"_id": {"$in": [lease.document_id for lease in leases]}, "owner": {"$in": [lease.owner for lease in leases]}}
+        await self._keys.update_many(ours, {"$set": {"leased_until": lease_end(self._now())}})
+        return [None] * len(leases)
 
     async def _take(self, principal: str, route: str, key: str, fingerprint: str, *, looks: int = 0) -> _Lease | Answer:
         """Raises 409 for a key that is running still after so many more looks, 422 for another body."""
@@ -186,7 +194,7 @@ class Idempotency:
 
     async def _leased(self, lease: _Lease, work: Work) -> Answer:
         """The work's answer; the lease is renewed for as long as it takes."""
-        async with renewed(lambda: self._renew(lease)):
+        async with renewed(lambda: self._renewals.add(lease)):
             return await work(lease.command_id)
 
     async def _keep(self, lease: _Lease, given: Answer, keep: bool) -> None:

@@ -1,11 +1,11 @@
 """The gateway's database: read models by order and merchant, append-only threads and histories, outcomes, keys, evidence."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from chassis.store import Collection, Database, inserted
+from chassis.store import Collection, Database
 
 __all__ = [
     "BACK_TESTS",
@@ -27,11 +27,14 @@ __all__ = [
     "REVOKED_LINKS",
     "SANDBOX",
     "Document",
-    "Inserts",
+    "Gathered",
     "PointReads",
     "create_indexes",
     "wall_clock",
 ]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Document = dict[str, Any]
 
@@ -141,36 +144,37 @@ class PointReads:
             del self._asking[collection]
 
 
-class Inserts:
-    """Inserts into a collection. What is added while an insert is under way goes out together in the next one: a store that
-    syncs its log with every commit then does it once for all of them."""
+class Gathered(Generic[T, R]):
+    """Statements of a kind. What is asked for while one is under way goes out together in the next one: a store that syncs its
+    log with every commit then does it once for all of them."""
 
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-        self._added: list[tuple[Document, asyncio.Future[bool]]] = []
-        self._inserting: asyncio.Task[None] | None = None
+    def __init__(self, do: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+        """`do` makes one statement of many and gives what came of each."""
+        self._do = do
+        self._asked: list[tuple[T, asyncio.Future[R]]] = []
+        self._doing: asyncio.Task[None] | None = None
 
-    async def add(self, document: Document) -> bool:
-        """Return when the document is durable; False where there is one of its `_id` already."""
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._added.append((document, future))
-        if self._inserting is None:
-            self._inserting = asyncio.create_task(self._insert())
+    async def add(self, one: T) -> R:
+        """What came of it, when it is done. Raises what the statement raises that it was part of."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._asked.append((one, future))
+        if self._doing is None:
+            self._doing = asyncio.create_task(self._do_all())
         return await future
 
-    async def _insert(self) -> None:
+    async def _do_all(self) -> None:
         try:
-            while added := self._added:
-                self._added = []
+            while asked := self._asked:
+                self._asked = []
                 try:
-                    there = await inserted(self._collection, [document for document, _ in added])
+                    results = await self._do([one for one, _ in asked])
                 except Exception as error:
-                    for _, future in added:
+                    for _, future in asked:
                         if not future.done():
                             future.set_exception(error)
                     continue
-                for index, (_, future) in enumerate(added):
+                for (_, future), result in zip(asked, results, strict=True):
                     if not future.done():
-                        future.set_result(index not in there)
+                        future.set_result(result)
         finally:
-            self._inserting = None
+            self._doing = None

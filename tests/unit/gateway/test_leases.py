@@ -21,6 +21,14 @@ def test_a_lease_outlasts_two_renewals_that_are_missed() -> None:
     assert lease_end(NOW) - NOW == timedelta(seconds=6)
 
 
+def test_leases_of_a_process_fall_due_together_before_any_of_them_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_RENEW_S", 2.0)
+    taken = [1_000 + tenth / 10 for tenth in range(100)]
+    due = [leases._due(moment) for moment in taken]
+    assert all(1.0 <= at - moment <= 3.0 for at, moment in zip(due, taken, strict=True))
+    assert all(at % 2.0 == 0 for at in due)
+
+
 async def test_it_is_renewed_until_the_work_is_done_though_the_store_is_away_once() -> None:
     tried: list[str] = []
     done = asyncio.Event()
