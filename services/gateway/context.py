@@ -135,7 +135,7 @@ class Gateway:
             if found is not None and (condition(found["body"]) or loop.time() >= give_up):
                 return found["body"]
             await asyncio.sleep(pause_s)
-            pause_s = min(1.5 * pause_s, _LONGEST_LOOK_S)
+            pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
 
     async def evidence(self, principal: Principal, order_id: str, evidence_ids: Sequence[str]) -> tuple[Evidence, ...]:
         """What evidence ids name. Raises 422 with a pointer for one that is not on this order, or that the other side uploaded:

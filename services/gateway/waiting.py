@@ -19,7 +19,8 @@ __all__ = ["Waiting"]
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.5
-"""How often the store is asked without having been woken: a record may be missed while the broker is away."""
+"""After how long the store is asked without having been woken, then at growing distances: a record may be missed while the
+broker is away."""
 _COMMAND_HEADER = "ce_commandid"
 
 
@@ -102,13 +103,14 @@ class Expected:
         """The outcomes that are there within `timeout_s` seconds, by command id. Returns as soon as all are."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + timeout_s
+        look_s = _LOOK_S
         found: dict[str, Document] = {}
         while self._missing:
             try:
-                async with asyncio.timeout(max(0.0, min(_LOOK_S, give_up - loop.time()))):
+                async with asyncio.timeout(max(0.0, min(look_s, give_up - loop.time()))):
                     await self._all_settled.wait()
             except TimeoutError:
-                pass
+                look_s *= 2
             self._all_settled.clear()
             here, self._told = self._told, {}
             self._missing -= here.keys()
