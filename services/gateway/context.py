@@ -160,14 +160,16 @@ class Gateway:
 
     async def shops(self, principal: Principal, merchant_ids: Iterable[str]) -> dict[str, Shop]:
         """The shops of these merchants, by id: how they are reached for everybody, their desks for all but buyers."""
-        found = await asyncio.gather(*(self.reads.get(MERCHANTS, merchant_key(each)) for each in set(merchant_ids)))
-        bodies = [each["body"] for each in found if each is not None]
-        with_desk = principal.reads_as != "buyer"
-        return {body["merchant"]["merchant_id"]: shop_of(body, with_desk=with_desk) for body in bodies}
+        found = await asyncio.gather(*(self._shop(principal, each) for each in set(merchant_ids)))
+        return {merchant_id: shop for merchant_id, shop in found if shop is not None}
 
     async def shop(self, principal: Principal, order: Mapping[str, Any]) -> Shop | None:
         """The shop of an order, as far as the caller may know of it."""
-        return (await self.shops(principal, (order["merchant_id"],))).get(order["merchant_id"])
+        return (await self._shop(principal, order["merchant_id"]))[1]
+
+    async def _shop(self, principal: Principal, merchant_id: str) -> tuple[str, Shop | None]:
+        found = await self.reads.get(MERCHANTS, merchant_key(merchant_id))
+        return merchant_id, None if found is None else shop_of(found["body"], with_desk=principal.reads_as != "buyer")
 
     async def in_force(self, name: str, merchant: Mapping[str, Any]) -> Programme:
         """The version of a programme with which a case of a merchant would be opened now (BP-24). Raises KeyError for an

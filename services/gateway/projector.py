@@ -40,6 +40,7 @@ was reported. Of a merchant: {merchant, desk}. Of the platform's tables: {rules}
 {rollouts, opt_ins}. JSON values; a new body for each change."""
 
 _COLLECTIONS = {"ord_": ORDERS, "mer:": MERCHANTS, "plt:": PLATFORM}
+"""By what a key begins with."""
 _OF_CASES = frozenset({"file", "cases", "turns", "states", "reported_at"})
 """What of an order's body follows from its case file."""
 _EVERYBODY = ["buyer", "merchant", "platform"]
@@ -80,7 +81,7 @@ class Projector:
         self._waiting = waiting
 
     def collection_of(self, key: str) -> str | None:
-        return next((collection for prefix, collection in _COLLECTIONS.items() if key.startswith(prefix)), None)
+        return _COLLECTIONS.get(key[:4])
 
     def load(self, body: Body | None) -> Projected:
         file = None if body is None else file_of(body)
