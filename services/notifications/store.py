@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from pymongo import UpdateOne
 
 from chassis.store import Append, Database, MongoStore
@@ -39,7 +40,7 @@ class NoticeStore:
     async def create_indexes(self) -> None:
         """Of notices, only what is still to send: it is looked for whenever partitions change hands."""
         await self._notices.create_index([("partition", 1)], name="unsent", partialFilterExpression={"state": QUEUED})
-        await self._database[CORRESPONDENCE].create_index([("body.file.order.merchant_id", 1)])
+        await self._database[CORRESPONDENCE].create_index([("body.merchant_id", 1)])
 
     async def unsent(self, partitions: Collection[int]) -> list[dict[str, Any]]:
         """What partitions have to send: `_id`, `partition` and, where it waits for a later try, `retry_at`."""
@@ -69,21 +70,14 @@ class NoticeStore:
         return {keys[document["_id"]]: Desk.model_validate(document["body"].get("desk") or {}) for document in found}
 
     async def files(self, merchant_id: str) -> list[dict[str, Any]]:
-        """The case files of a merchant's orders: their orders' ids, numbers and channels, and their cases."""
-        wanted = {"body.file.order.merchant_id": merchant_id}
-        fields = {
-            "body.file.order.order_id": 1,
-            "body.file.order.order_number": 1,
-            "body.file.order.channel": 1,
-            "body.file.cases": 1,
-        }
-        found = await self._database[CORRESPONDENCE].find(wanted, fields, batch_size=1_000).to_list(None)
-        return [document["body"]["file"] for document in found]
+        """The case files of a merchant's orders, as JSON-like values."""
+        found = self._database[CORRESPONDENCE].find({"body.merchant_id": merchant_id}, {"body.file": 1}, batch_size=1_000)
+        return [orjson.loads(document["body"]["file"]) for document in await found.to_list(None)]
 
     async def file(self, order_id: str) -> dict[str, Any] | None:
-        """The case file of an order with a case."""
+        """The case file of an order with a case, as JSON-like values."""
         found = await self._database[CORRESPONDENCE].find_one({"_id": order_id}, {"body.file": 1})
-        return None if found is None else found["body"]["file"]
+        return None if found is None else orjson.loads(found["body"]["file"])
 
     async def of_order(self, order_id: str) -> dict[str, dict[str, Any]]:
         """All notices about an order, by id; their ids begin with the order's."""
