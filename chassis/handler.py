@@ -90,7 +90,10 @@ class Handler(Protocol[S]):
         ...
 
     def apply(self, state: S, inbound: Inbound, context: Any) -> Step[S]:
-        """Decide one record. May raise: the record and what follows on its key are then parked."""
+        """Decide one record. May raise: the record and what follows on its key are then parked.
+
+        To pass it over, changing and telling nothing, must follow from state and record alone: a document that is known in
+        memory is then not put to its guard (ADR 40)."""
         ...
 
     def pack(self, appends: Sequence[Append], batch: Mapping[int, tuple[str, int]]) -> Sequence[Append]:

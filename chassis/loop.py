@@ -52,7 +52,7 @@ BEHIND = "waits behind a parked record of its key"
 _VERSION = b"0123456789"
 _UNDISTURBED = 100
 """Records that are decided before the process looks whether something else is to do, some 10 ms."""
-_MOST_RECENT = 500
+_MOST_RECENT = 1_000
 """Documents that are kept in memory after they were written, of some 10 kB each."""
 MOST_EFFECTS = 1024 * 1024
 """Bytes of published records from which a document takes no further input in the same write: it remembers them, what was
