@@ -42,8 +42,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         handler = NotificationsHandler(
             offer=postman.offer, own=postman.own, unsent=postman.pending, lead=settings.platform_mailbox
         )
+        runtime.health.notes.append(lambda: _note(postman))
         runtime.metrics.append(lambda: _metrics(postman))
         await runtime.run(handler, stop, background=(postman.work,), gather_s=_GATHER_S)
+
+
+def _note(postman: Postman) -> str:
+    """What an operator should know of the mails; nothing where all is well."""
+    return f"the mail server cannot be reached, mails wait: {postman.away}" if postman.away else ""
 
 
 def _metrics(postman: Postman) -> Iterable[tuple[str, str, str, float]]:

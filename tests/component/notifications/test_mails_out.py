@@ -215,9 +215,16 @@ async def test_a_mail_server_that_is_away_is_waited_for(post: Post, tmp_path: Pa
     post.close()
     await post.merchant()
     await post.tell(Story().reported().told)
+    health = f"http://127.0.0.1:{(port := free_port())}/health"
+    post.running.settings = dataclasses.replace(post.running.settings, health_port=port)
     post.start()
     await post.notices(lambda notices: [notice["state"] for notice in notices].count("addressed") == 1)
-    await asyncio.sleep(0.3)
+
+    async def noted() -> str:
+        async with httpx.AsyncClient() as client:
+            return " ".join((await client.get(health)).json().get("notes", ()))
+
+    await eventually(noted, lambda notes: "mail server cannot be reached" in notes)
     notices = await post.notices(bool)
     assert sorted(notice["state"] for notice in notices) == ["addressed", "queued", "queued", "queued"]
     server = Program(post, tmp_path)
@@ -225,6 +232,7 @@ async def test_a_mail_server_that_is_away_is_waited_for(post: Post, tmp_path: Pa
         await server.start()
         await post.arrived(3)
         await post.notices(all_done)
+        await eventually(noted, lambda notes: not notes)
         await server.kill()  # with the service's connections open
         await post.tell(Story().reported().writes("platform", "Hello.").last, first=2)
         await post.notices(lambda notices: len(notices) == 6)
