@@ -132,6 +132,7 @@ async def test_records_gather_until_somebody_is_in_a_hurry(stack: Stack) -> None
         await _until(lambda: handler.seen == 5)
 
 
+@pytest.mark.rule("NX-08")
 async def test_a_broker_that_was_away_is_not_waited_for_once_it_answers(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where no record comes by which to notice: a gateway that waits beats no more, and everybody's time counts as lost
     (NX-08). A client that reads nothing though there is something, as after some restarts of a broker, fails."""
