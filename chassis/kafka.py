@@ -12,7 +12,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from chassis.loop import RawRecord
-from chassis.settings import Settings
+from chassis.settings import Settings, SettingsError
 from chassis.store import Database, connect
 from contracts.envelope import Record
 from contracts.topics import TOPICS, Topic
@@ -26,6 +26,10 @@ _DELIVERY_MS = 300_000
 """How long a record may wait for the broker. Long, because a record given up while a later one of its key went out would be a
 gap; past it the process stops and begins again from what is durable."""
 _PARTITIONER = DefaultPartitioner()
+
+
+_LAYOUT = 2
+"""How documents are laid out (ADR 39 is what changed last): another version's are not read, and not guessed at."""
 
 
 def assert_c_extension() -> None:
@@ -43,12 +47,14 @@ def _platform(settings: Settings, client: object) -> Database:
 async def ensure_topics(settings: Settings) -> None:
     """Create the topics that are missing, as the contracts list them, and name each new one's incarnation in the store.
 
-    Raises RuntimeError where an existing topic has another number of partitions."""
+    Raises SettingsError where an existing topic has another number of partitions, and where the store has the documents of a
+    version that laid them out differently."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     client = connect(settings)
     await admin.start()
     try:
         platform = _platform(settings, client)
+        await _require_layout(platform)
         for topic in TOPICS:
             response = await admin.create_topics([_new_topic(settings, topic)])
             for _, code, *rest in response.topic_errors:  # type: ignore[attr-defined]
@@ -64,13 +70,26 @@ async def ensure_topics(settings: Settings) -> None:
         for topic in TOPICS:
             # 0: created a moment ago, the broker that was asked does not know it yet.
             if partitions.get(settings.prefixed(topic.name)) not in (topic.partitions, 0, None):
-                raise RuntimeError(
+                raise SettingsError(
                     f"topic {settings.prefixed(topic.name)} has another number of partitions than {topic.partitions}: "
                     "keys and timers are bound to it; use another namespace or move the data"
                 )
     finally:
         await admin.close()
         client.close()
+
+
+async def _require_layout(platform: Database) -> None:
+    """Note the layout in a store that nobody has used yet. Raises SettingsError for one that was used with another."""
+    was_used = await platform["incarnations"].find_one({}) is not None
+    noted = await platform["layout"].find_one({"_id": "documents"})
+    if noted is None and not was_used:
+        await platform["layout"].replace_one({"_id": "documents"}, {"_id": "documents", "number": _LAYOUT}, upsert=True)
+    elif noted is None or noted["number"] != _LAYOUT:
+        raise SettingsError(
+            "the data in the store was written by a version that lays it out differently, and this one cannot read it; "
+            "take another --data folder or namespace, or go on with that version"
+        )
 
 
 def _new_topic(settings: Settings, topic: Topic) -> NewTopic:

@@ -12,8 +12,7 @@ from recourse.failing import failing_clearly
 def topics() -> None:
     """Create what is missing at RECOURSE_KAFKA_BOOTSTRAP; at once when all are there."""
     with failing_clearly(SettingsError):
-        settings = Settings.from_environment()
-    asyncio.run(ensure_topics(settings))
+        asyncio.run(ensure_topics(Settings.from_environment()))
 
 
 if __name__ == "__main__":
