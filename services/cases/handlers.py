@@ -60,21 +60,13 @@ class Docket(Struct, frozen=True):
     """An order's case file with what a repeated command is recognised by.
 
     The history knows every command that was done, except those of the latest write: their entries may still be on their way.
-    So the document names these itself (`done`); `doing` are the ones since, which are written together. A refusal is kept for a
-    while too: its command must not be done by a later copy after its sender was told no."""
+    So the document names these itself (`done`); `doing` are the ones since it was read. A refusal is kept for a while too:
+    its command must not be done by a later copy after its sender was told no."""
 
     file: CaseFile | None = None
     done: tuple[str, ...] = ()
     doing: tuple[str, ...] = ()
     refused: tuple[tuple[str, Problem], ...] = ()
-    batch: int | None = None
-    """The `Found.batch` that `doing` belongs to; None as it was read."""
-
-    def in_batch(self, batch: int) -> "Docket":
-        """As a batch finds it that need not read it again: what an earlier one did was written."""
-        if self.batch == batch:
-            return self
-        return replace(self, batch=batch, done=self.done if self.batch is None else self.doing, doing=())
 
     def has_done(self, command_id: str) -> bool:
         """Whether a command was done in the latest write, or since the file was read."""
@@ -90,12 +82,10 @@ class Docket(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """What a batch needs beside its files: which of its commands were done before, and the record of outages. What is decided
-    with one of these is written at once; `batch` tells it from the next."""
+    """What a batch needs beside its files: which of its commands were done before, and the record of outages."""
 
     done: frozenset[str] = frozenset()
     record: OutagesRecorded = ALL_WELL
-    batch: int = 0
 
 
 class CasesHandler:
@@ -127,7 +117,6 @@ class CasesHandler:
         self._offer = offer
         self._own = own
         self._due = due
-        self._batches = 0
 
     def collection_of(self, key: str) -> str | None:
         return FILES if key.startswith("ord_") else None
@@ -160,33 +149,31 @@ class CasesHandler:
             lambda heard: until is None or heard.complete_until is None or until <= heard.complete_until
         )
         asked = {inbound.envelope.id for inbound in batch if isinstance(inbound.envelope.message, _UNNUMBERED)}
-        self._batches += 1
-        return Found(await done_among(self._database, asked), record, self._batches)
+        return Found(await done_among(self._database, asked), record)
 
     def apply(self, state: Docket, inbound: Inbound, context: Found) -> Step[Docket]:
         envelope = inbound.envelope
         command = envelope.message
         if not isinstance(command, _HEARD):
             return Step(state)
-        given, state = state, state.in_batch(context.batch)
         if isinstance(command, _TOLD) and state.has_done(envelope.id):
-            return Step(given)
+            return Step(state)
         if isinstance(command, _TOLD) and envelope.id in context.done:
-            # Somebody else may have put it down after we read the file, and not told of it: the write finds that out.
+            # Somebody else may have put it down after we read the file, and not told of it: the write finds that out (ADR 40).
             return Step(replace(state))
         if isinstance(command, _ASKED):
             if envelope.id in context.done or state.has_done(envelope.id):
-                return Step(given, (_answer(envelope.id, CommandRepeated(href=_href(command)), envelope.time),))
+                return Step(state, (_answer(envelope.id, CommandRepeated(href=_href(command)), envelope.time),))
             if (problem := state.refusal_of(envelope.id)) is not None:
-                return Step(given, (_answer(envelope.id, CommandRefused(problem=problem), envelope.time),))
+                return Step(state, (_answer(envelope.id, CommandRefused(problem=problem), envelope.time),))
         # A report's caller waits for the case under the id of the command that intake accepted.
         cause = envelope.command_id if isinstance(command, ReportAccepted) and envelope.command_id else envelope.id
         decided = decide(state.file, command, envelope.time, cause, self._programmes, context.record)
         if isinstance(decided, Refusal):
-            kept = given if state.file is None else state.refusing(cause, decided.problem)
+            kept = state if state.file is None else state.refusing(cause, decided.problem)
             return Step(kept, (_answer(cause, CommandRefused(problem=decided.problem), envelope.time),))
         if not decided:
-            return Step(given)
+            return Step(state)
         if isinstance(command, _UNNUMBERED):
             state = replace(state, doing=(*state.doing, cause))
         asked = isinstance(command, _ASKED | ReportAccepted)

@@ -30,12 +30,9 @@ from tests.unit.cases.reporting import Reported, day
 
 
 class Desk:
-    """Takes envelopes through the handler; `write` stands for the document's write and reading it again, which is spared where
-    the process remembers what it wrote."""
+    """Takes envelopes through the handler; `write` stands for the document's write and reading it again."""
 
-    def __init__(self, *, remembers: bool = False) -> None:
-        self.remembers = remembers
-        self.batch = 0
+    def __init__(self) -> None:
         self.offered: list[Any] = []
         self.owned: list[frozenset[int]] = []
         self.record = Latest(ALL_WELL, attrgetter("number"))
@@ -57,7 +54,7 @@ class Desk:
 
     def take(self, envelope: Envelope) -> tuple[Emission, ...]:
         step: Step[Docket] = self.handler.apply(
-            self.state, Inbound(envelope, "any", 0, 0), Found(frozenset(self.known), self.record.value, self.batch)
+            self.state, Inbound(envelope, "any", 0, 0), Found(frozenset(self.known), self.record.value)
         )
         self.state = step.state
         self.history += [append.document for append in step.appends if append.collection == HISTORY]
@@ -68,18 +65,15 @@ class Desk:
         return [emission for envelope in envelopes for emission in self.take(envelope)]
 
     def write(self) -> None:
-        body = self.handler.dump(self.state)
-        if not self.remembers:
-            self.state = self.handler.load(body)
-        self.batch += 1
+        self.state = self.handler.load(self.handler.dump(self.state))
 
     def written(self) -> dict[str, Any]:
         return orjson.loads(self.handler.dump(self.state))
 
 
-@pytest.fixture(params=[False, True], ids=["read", "remembered"])
-def desk(request: pytest.FixtureRequest) -> Desk:
-    return Desk(remembers=request.param)
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
 
 
 @pytest.fixture
