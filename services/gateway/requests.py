@@ -43,8 +43,6 @@ _ETAG = re.compile(r'"(\d{1,18})"')  # a weak one equals nothing: RFC 9110 compa
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _MAY_BE_CONTROL = (b"\\u00", b"\\b", b"\\f", b"\x7f")
 """What JSON can hold a control character in; nearly no body has any of it."""
-_MAY_BE_BLANK = re.compile(rb'"(?=[ \\\xc2\xe2\xe3])(?: |\\[nrt]|\\u[0-9a-fA-F]{4}|\xc2\xa0|\xe2\x80.|\xe3\x80\x80)+"')
-"""A text of nothing but what may be white space."""
 _MOST_ERRORS = 100
 _LONGEST_WAIT_S = 30
 _WAIT_S = 5.0
@@ -121,9 +119,8 @@ def parsed(model: type[M], raw: bytes) -> M:
 
 
 def require_readable(raw: bytes) -> None:
-    """Raises 422 for a text of a JSON body that nobody can have meant: one of white space alone, which would be a name or an
-    order number that nobody sees, and control characters other than tabs and line breaks."""
-    if not any(part in raw for part in _MAY_BE_CONTROL) and not _MAY_BE_BLANK.search(raw):
+    """Raises 422 for a text of a JSON body that nobody can have typed: control characters other than tabs and line breaks."""
+    if not any(part in raw for part in _MAY_BE_CONTROL):
         return
     wrong: list[FieldError] = []
     left: list[tuple[tuple[int | str, ...], Any]] = [((), from_json(raw))]
@@ -132,8 +129,6 @@ def require_readable(raw: bytes) -> None:
         match value:
             case str() if _CONTROL.search(value):
                 wrong.append(FieldError(pointer=pointer_of(place), detail="give it without control characters"))
-            case str() if value.isspace():
-                wrong.append(FieldError(pointer=pointer_of(place), detail="this is blank; say something or leave it out"))
             case dict():
                 left += [((*place, name), each) for name, each in value.items()]
             case list():

@@ -60,15 +60,6 @@ def test_a_text_holds_no_control_characters_but_tabs_and_line_breaks() -> None:
     assert [error.pointer for error in refused.value.problem.errors] == ["/evidence/0"]
 
 
-def test_a_text_says_something_or_is_left_out() -> None:
-    for blank in (" ", "   ", "\\n\\t", "\\u0020\\u00A0", "\u00a0", "\u2003 ", "\u3000"):
-        with pytest.raises(ProblemError) as refused:
-            parsed(MessageRequest, f'{{"evidence": ["evd_1"], "text": "{blank}"}}'.encode())
-        assert [error.pointer for error in refused.value.problem.errors] == ["/text"], blank
-    for kept in ('a\\" ', ' \\" \\" ', "\\u0041", " a "):
-        parsed(MessageRequest, f'{{"text": "{kept}" , "evidence": [ ] }}'.encode())
-
-
 def test_an_order_number_is_of_one_line() -> None:
     for wrong in ("a\nb", "a\tb", "a\r"):
         with pytest.raises(ProblemError) as refused:
