@@ -14,6 +14,7 @@ from services.gateway.problems import ProblemError
 from services.gateway.requests import known_id, parsed, pointer_of
 from services.gateway.resources.messages import MessageRequest
 from services.gateway.resources.orders import OrderRequest
+from services.gateway.resources.reports import ReportRequest
 from services.gateway.uploads import media_type_of_bytes, safe_name
 
 ORDER = "ord_" + "0" * 32
@@ -58,6 +59,11 @@ def test_a_text_holds_no_control_characters_but_tabs_and_line_breaks() -> None:
     with pytest.raises(ProblemError) as refused:
         parsed(MessageRequest, b'{"text": "x", "evidence": ["\\u0000"]}')
     assert [error.pointer for error in refused.value.problem.errors] == ["/evidence/0"]
+
+
+def test_a_report_whose_text_is_blank_is_taken() -> None:
+    """Real buyers send such reviews; what they report is in its reason."""
+    assert parsed(ReportRequest, b'{"reason": "not_received", "text": " \\n"}').text == " \n"
 
 
 def test_an_order_number_is_of_one_line() -> None:
