@@ -34,7 +34,7 @@ from services.gateway.problems import ProblemError, as_problem
 from services.gateway.projector import Body
 from services.gateway.representations import Reader, case_shown, locale_for, order_shown
 from services.gateway.requests import AnyRequest, parsed
-from services.gateway.resources.cases import act
+from services.gateway.resources.cases import act, action_command
 from services.gateway.resources.evidence import content_of, keep
 from services.gateway.resources.messages import MessageRequest, thread, write
 from services.gateway.resources.reports import ReportRequest, submit
@@ -125,7 +125,9 @@ async def act_by_page(request: AnyRequest, gateway: TheGateway, token: FromPath[
         if schema is None:
             raise ProblemError(Problem.action_not_allowed(action, tuple(each["action"] for each in case["allowed_actions"])))
         evidence = await _kept(gateway, principal, form, command_id)
-        await act(request, gateway, principal, body, case_id, action, filled(schema, form.fields, evidence), command_id)
+        fields = filled(schema, form.fields, evidence)
+        command = await action_command(request, gateway, principal, body, case_id, action, fields)
+        await act(request, gateway, command, command_id)
         return answer(200, {})
 
     return await _sent(request, gateway, token, case_id, work)

@@ -34,7 +34,7 @@ from services.gateway.requests import AnyRequest, field_errors, if_match, json_b
 from services.gateway.shops import Shop
 from services.gateway.store import ORDERS
 
-__all__ = ["ActionRequest", "act", "routes"]
+__all__ = ["ActionRequest", "act", "action_command", "routes"]
 
 _Row = Mapping[str, Any]
 _STATES: tuple[str, ...] = get_args(CaseState)
@@ -106,25 +106,16 @@ async def act_on_case(request: AnyRequest, gateway: TheGateway, principal: Calle
     async def work(command_id: str) -> Answer:
         body = await gateway.case(principal, case_id)
         wanted = _action_of(raw)
-        body = await act(request, gateway, principal, body, case_id, wanted.action, wanted.fields, command_id)
+        command = await action_command(request, gateway, principal, body, case_id, wanted.action, wanted.fields)
+        body = await act(request, gateway, command, command_id)
         return await _answered(request, gateway, principal, body, case_id)
 
     return await gateway.once(request, principal, raw, work)
 
 
-async def act(
-    request: AnyRequest,
-    gateway: Gateway,
-    principal: Principal,
-    body: Body,
-    case_id: str,
-    action: str,
-    fields: dict[str, Any],
-    command_id: str,
-) -> Body:
-    """Have an action decided on a case that the caller sees, `body` being its order's read document; the document as it then
-    is."""
-    command = await _command(request, gateway, principal, body, case_id, action, fields)
+async def act(request: AnyRequest, gateway: Gateway, command: TakeAction, command_id: str) -> Body:
+    """Have an action decided; the read document of its case's order as it then is."""
+    case_id = command.case_id
     order_id = order_of(case_id)
     await gateway.commands.ask(CASES_COMMANDS, order_id, command, command_id, preference(request))
 
@@ -152,7 +143,7 @@ def _owed(body: Body) -> bool:
     )
 
 
-async def _command(
+async def action_command(
     request: AnyRequest,
     gateway: Gateway,
     principal: Principal,
@@ -161,6 +152,8 @@ async def _command(
     action: str,
     fields: dict[str, Any],
 ) -> TakeAction:
+    """The command of an action on a case that the caller sees, `body` being its order's read document. Raises 403 where its
+    link only reads by now, 422 for evidence that it may not name."""
     gateway.require_acting(principal, body)
     named = fields.get("evidence")
     evidence_ids = [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
@@ -204,7 +197,7 @@ async def preview_action(
     async def work(command_id: str) -> Answer:
         body = await gateway.case(principal, case_id)
         wanted = _action_of(raw)
-        command = await _command(request, gateway, principal, body, case_id, wanted.action, wanted.fields)
+        command = await action_command(request, gateway, principal, body, case_id, wanted.action, wanted.fields)
         reader = gateway.reader(request, principal, body["order"])
         file = file_of(body)
         if file is None:
