@@ -433,12 +433,14 @@ class ProcessingLoop(Generic[S]):
 
     async def _plan(self, todo: Mapping[str, list[Inbound]], ownership: Ownership) -> dict[str, _Plan]:
         """Read the documents of these keys and decide their records. Changes nothing outside."""
-        recent = self._recent.of(ownership.epoch, todo)
+        known = self._recent.of(ownership.epoch, todo)
         wanted: dict[str, list[str]] = {}
         for key in todo:
-            if key not in recent and (collection := self.handler.collection_of(key)) is not None:
+            if key not in known and (collection := self.handler.collection_of(key)) is not None:
                 wanted.setdefault(collection, []).append(key)
-        documents = await retrying(lambda: self._store.load(wanted), self._waiting) if wanted else {}
+        if wanted:
+            loaded = await retrying(lambda: self._store.load(wanted), self._waiting)
+            known |= {key: document for (_, key), document in loaded.items()}
         # After the documents, so that it knows at least what they know: all but the last write of each is then durable.
         batch = [inbound for records in todo.values() for inbound in records]
         context = await retrying(lambda: self.handler.prepare(batch), self._waiting)
@@ -446,9 +448,7 @@ class ProcessingLoop(Generic[S]):
         for number, (key, records) in enumerate(todo.items()):
             if number % _UNDISTURBED == _UNDISTURBED - 1:
                 await asyncio.sleep(0)
-            collection = self.handler.collection_of(key)
-            document = recent.get(key) or (None if collection is None else documents.get((collection, key)))
-            plans[key] = self._plan_key(key, collection, document, records, context, ownership)
+            plans[key] = self._plan_key(key, self.handler.collection_of(key), known.get(key), records, context, ownership)
         return plans
 
     def _plan_key(
