@@ -13,7 +13,6 @@ from chassis.kafka import KafkaPublisher
 from chassis.store import MongoStore
 from contracts.cases import CaseEvent, CaseMoved, CaseOpened, MessagePosted
 from contracts.envelope import Envelope
-from contracts.notices import NoticeFailed, NoticeProof
 from contracts.orders import CommandRefused, CommandRepeated
 from contracts.topics import CASES_COMMANDS, CASES_EVENTS, INTAKE_EVENTS, NOTIFICATIONS_EVENTS
 from deploy.local import Stack
@@ -150,20 +149,9 @@ async def test_a_case_from_its_report_to_its_end(running: Running, events: Reade
 async def test_a_notice_enters_the_history_and_leaves_the_version(running: Running, events: Reader) -> None:
     running.start(serve, "cases-1")
     order = Reported()
-    proof = NoticeProof(
-        notice_id="ntc_1",
-        kind="case_opened",
-        party="merchant",
-        to="shop@example.com",
-        state="failed",
-        server="mx.example.com",
-        server_reply="550 no such user",
-        at=day(0),
-    )
-    failed = NoticeFailed(order_id=order.order_id, case_id=order.case(), notice=proof)
     await running.send(INTAKE_EVENTS, order.report())
     await events.until(lambda all_: len(all_) == 1)
-    await running.send(NOTIFICATIONS_EVENTS, Envelope("n-1", "notifications", order.order_id, day(0), failed, sequence=1))
+    await running.send(NOTIFICATIONS_EVENTS, order.notice("failed", "550 no such user"))
     await events.until(lambda all_: len(all_) == 2)
     entries = await consistent(running, events.envelopes, order.order_id)
     assert [(entry["type"], entry["version"]) for entry in entries] == [("case.opened", 1), ("case.notice-recorded", 1)]

@@ -1,7 +1,7 @@
 """Records about one order with a case, as intake, the gateway and escalation send them."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from contracts.actors import Actor, Role
 from contracts.base import Message
@@ -9,6 +9,7 @@ from contracts.cases import PostMessage, TakeAction
 from contracts.envelope import Envelope
 from contracts.ids import case_id_of, child_id, order_id_of
 from contracts.money import Money
+from contracts.notices import NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import Buyer, Fact, FactRecorded, Order, Payout, Protection, Report, ReportAccepted, Standing
 
 REPORTED = datetime(2019, 8, 1, 9, 30, tzinfo=UTC)
@@ -76,6 +77,22 @@ class Reported:
         self.told_by_intake += 1
         event_id = f"{self.order_id} event {self.told_by_intake}"
         return Envelope(event_id, "intake", self.order_id, at, message, sequence=self.told_by_intake, **more)
+
+    def notice(self, state: Literal["sent", "failed"], server_reply: str) -> Envelope:
+        """What came of the mail that told the merchant of the case."""
+        proof = NoticeProof(
+            notice_id="ntc_1",
+            kind="case_opened",
+            party="merchant",
+            to="shop@example.com",
+            state=state,
+            server="mx.example.com",
+            server_reply=server_reply,
+            at=REPORTED,
+        )
+        told = NoticeSent if state == "sent" else NoticeFailed
+        message = told(order_id=self.order_id, case_id=self.case(), notice=proof)
+        return Envelope("n", "notifications", self.order_id, REPORTED, message, sequence=1)
 
     def command(self, message: Message, at: datetime, command_id: str | None = None) -> Envelope:
         self.commands += 1

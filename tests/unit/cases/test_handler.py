@@ -20,7 +20,6 @@ from contracts.cases import (
     NoticeRecorded,
 )
 from contracts.envelope import Envelope
-from contracts.notices import NoticeProof, NoticeSent
 from contracts.orders import CommandRefused, CommandRepeated, OrderChanged
 from contracts.outages import ALL_WELL, Outage, OutagesRecorded
 from engine.programmes import Programmes
@@ -79,21 +78,6 @@ def desk() -> Desk:
 @pytest.fixture
 def order() -> Reported:
     return Reported()
-
-
-def notice_sent(order: Reported) -> Envelope:
-    proof = NoticeProof(
-        notice_id="ntc_1",
-        kind="case_opened",
-        party="merchant",
-        to="shop@example.com",
-        state="sent",
-        server="mx",
-        server_reply="250 OK",
-        at=day(0),
-    )
-    notice = NoticeSent(order_id=order.order_id, case_id=order.case(), notice=proof)
-    return Envelope("n", "notifications", order.order_id, day(0), notice)
 
 
 def kinds(emissions: Iterable[Emission]) -> list[tuple[str, str | None, bool]]:
@@ -170,7 +154,7 @@ def test_a_fact_reaches_every_case_and_settles_nothing(desk: Desk, order: Report
 
 def test_a_notice_is_history_and_no_new_version(desk: Desk, order: Reported) -> None:
     desk.take(order.report())
-    sent = notice_sent(order)
+    sent = order.notice("sent", "250 OK")
     (told,) = desk.take(sent)
     assert isinstance(told.message, NoticeRecorded)
     assert (told.message.case_version, told.command_id, told.settles) == (1, None, False)
@@ -212,7 +196,7 @@ def test_a_notice_that_the_history_alone_knows_is_put_to_the_write_s_guard(desk:
     desk.write()
     desk.known.add("n")
     before = desk.state
-    assert desk.take(notice_sent(order)) == ()
+    assert desk.take(order.notice("sent", "250 OK")) == ()
     assert desk.state is not before
     assert len(desk.history) == 1
 
