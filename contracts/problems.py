@@ -4,7 +4,12 @@ from typing import Any
 
 from contracts.base import Model
 
-__all__ = ["FieldError", "Problem"]
+__all__ = ["FieldError", "Problem", "pointer_of"]
+
+
+def pointer_of(*place: str | int) -> str:
+    """The JSON Pointer (RFC 6901) of a place: names of members and indexes of items, from the outside in."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
 
 
 class FieldError(Model):

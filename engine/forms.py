@@ -11,7 +11,7 @@ from contracts.base import parse_duration
 from contracts.cases import StatusLabel
 from contracts.evidence import Evidence
 from contracts.money import Money, digits_of
-from contracts.problems import FieldError
+from contracts.problems import FieldError, pointer_of
 from engine.casefile import payer_of
 from engine.guards import Situation, smallest
 from engine.programmes import Action, FormField, Transition, in_language
@@ -29,10 +29,6 @@ class Filled:
 
     row: Transition
     values: dict[str, Any]
-
-
-def _pointer(*path: str | int) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def text_error(value: object, limit: int = MAX_TEXT) -> str | None:
@@ -75,7 +71,7 @@ def fill(
     """Read a filled form against the rows that are open. Errors point at the fields."""
     given = {name: value for name, value in fields.items() if value is not None}
     errors = [
-        FieldError(pointer=_pointer(name), detail="this action has no such field")
+        FieldError(pointer=pointer_of(name), detail="this action has no such field")
         for name in given
         if name not in action.fields
     ]
@@ -83,7 +79,7 @@ def fill(
     for name, field in action.fields.items():
         if name not in given:
             if field.required:
-                errors.append(FieldError(pointer=_pointer(name), detail="this field is required"))
+                errors.append(FieldError(pointer=pointer_of(name), detail="this field is required"))
         else:
             value = _READERS[field.type](name, field, given[name], rows, now, evidence)
             if isinstance(value, FieldError):
@@ -94,7 +90,7 @@ def fill(
         return tuple(errors)
     taking = tuple(row for row in rows if all(_stated(values.get(name)) in wanted for name, wanted in row.given.items()))
     if not taking:
-        return (FieldError(pointer=_pointer(next(iter(rows[0].given))), detail="this choice is not open now"),)
+        return (FieldError(pointer=pointer_of(next(iter(rows[0].given))), detail="this choice is not open now"),)
     row = _settle_amount(action, taking, now, values)
     return Filled(row, values) if isinstance(row, Transition) else (row,)
 
@@ -119,22 +115,22 @@ def _settle_amount(
             (row for row in asking if row.amount in ("full", "any")), None
         )
         if row is None:
-            return FieldError(pointer=_pointer(name), detail="this field is required")
+            return FieldError(pointer=pointer_of(name), detail="this field is required")
         if row.amount is not None:
             values[name] = now.available
         return row
     if not asking:
-        return FieldError(pointer=_pointer(name), detail="this choice takes no refund amount")
+        return FieldError(pointer=pointer_of(name), detail="this choice takes no refund amount")
     available = now.available
     if amount.currency != available.currency:
-        return FieldError(pointer=_pointer(name, "currency"), detail=f"the order was paid in {available.currency}")
+        return FieldError(pointer=pointer_of(name, "currency"), detail=f"the order was paid in {available.currency}")
     for row in asking:
         least, most = _bounds(row.amount or "", available)
         if least <= amount <= most:
             return row
     least, most = _widest(asking, available)
     bounds = f"exactly {least}" if least == most else f"at least {least} and at most {most}"
-    return FieldError(pointer=_pointer(name), detail=f"the amount must be {bounds}: {available} can still be refunded")
+    return FieldError(pointer=pointer_of(name), detail=f"the amount must be {bounds}: {available} can still be refunded")
 
 
 def _widest(rows: Sequence[Transition], available: Money) -> tuple[Money, Money]:
@@ -145,7 +141,7 @@ def _widest(rows: Sequence[Transition], available: Money) -> tuple[Money, Money]
 
 def _read_choice(name: str, field: FormField, value: Any, rows: Sequence[Transition], *_: Any) -> Any:
     allowed = _choices(name, field, rows)
-    return value if value in allowed else FieldError(pointer=_pointer(name), detail=f"choose one of {', '.join(allowed)}")
+    return value if value in allowed else FieldError(pointer=pointer_of(name), detail=f"choose one of {', '.join(allowed)}")
 
 
 def _read_status(
@@ -154,42 +150,42 @@ def _read_status(
     allowed = _labels(name, field, rows, now)
     if isinstance(value, str) and value in allowed:
         return allowed[value]
-    return FieldError(pointer=_pointer(name), detail=f"choose one of {', '.join(allowed)}")
+    return FieldError(pointer=pointer_of(name), detail=f"choose one of {', '.join(allowed)}")
 
 
 def _read_text(name: str, field: FormField, value: Any, *_: Any) -> Any:
     wrong = text_error(value, MAX_CODE if field.type == "code" else MAX_TEXT)
-    return FieldError(pointer=_pointer(name), detail=wrong) if wrong else value
+    return FieldError(pointer=pointer_of(name), detail=wrong) if wrong else value
 
 
 def _read_amount(name: str, field: FormField, value: Any, *_: Any) -> Any:
     unknown = set(value) - {"amount", "currency"} if isinstance(value, dict) else set()
     if unknown:
-        return FieldError(pointer=_pointer(name, min(unknown)), detail="money has amount and currency")
+        return FieldError(pointer=pointer_of(name, min(unknown)), detail="money has amount and currency")
     try:
         return Money.model_validate(value)
     except ValidationError as invalid:
         error = invalid.errors()[0]
-        return FieldError(pointer=_pointer(name, *error["loc"]), detail=error["msg"].removeprefix("Value error, "))
+        return FieldError(pointer=pointer_of(name, *error["loc"]), detail=error["msg"].removeprefix("Value error, "))
 
 
 def _read_duration(name: str, field: FormField, value: Any, *_: Any) -> Any:
     try:
         span = parse_duration(value)
     except (ValueError, TypeError):
-        return FieldError(pointer=_pointer(name), detail="give an ISO 8601 duration such as P7D")
+        return FieldError(pointer=pointer_of(name), detail="give an ISO 8601 duration such as P7D")
     if (field.minimum and span < parse_duration(field.minimum)) or (field.maximum and span > parse_duration(field.maximum)):
-        return FieldError(pointer=_pointer(name), detail=f"between {field.minimum} and {field.maximum}")
+        return FieldError(pointer=pointer_of(name), detail=f"between {field.minimum} and {field.maximum}")
     return value
 
 
 def _read_evidence(name: str, field: FormField, value: Any, _rows: Any, _now: Any, evidence: Sequence[Evidence]) -> Any:
     if not isinstance(value, list | tuple) or len(value) > MAX_EVIDENCE or (field.required and not value):
-        return FieldError(pointer=_pointer(name), detail=f"give a list of at most {MAX_EVIDENCE} ids of evidence")
+        return FieldError(pointer=pointer_of(name), detail=f"give a list of at most {MAX_EVIDENCE} ids of evidence")
     known = {each.evidence_id for each in evidence}
     for place, evidence_id in enumerate(value):
         if not isinstance(evidence_id, str) or evidence_id not in known:
-            return FieldError(pointer=_pointer(name, place), detail="there is no such evidence on this order")
+            return FieldError(pointer=pointer_of(name, place), detail="there is no such evidence on this order")
     return list(value)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from contracts.ids import ID_PATTERN
-from contracts.problems import FieldError, Problem
+from contracts.problems import FieldError, Problem, pointer_of
 from services.gateway.problems import ProblemError, too_large, unreadable, unsupported, wrong_query
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "locale_of",
     "media_type_of",
     "parsed",
-    "pointer_of",
     "preference",
     "require_readable",
 ]
@@ -81,11 +80,6 @@ async def json_body(request: AnyRequest) -> bytes:
     return await limited_body(request, JSON_LIMIT)
 
 
-def pointer_of(place: tuple[int | str, ...]) -> str:
-    """The JSON Pointer (RFC 6901) of a place as pydantic names it."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
-
-
 _SAID_BETTER: Mapping[str, str] = {
     "extra_forbidden": "there is no such field here; remove it",
     "missing": "this field is required",
@@ -98,7 +92,7 @@ def field_errors(invalid: ValidationError) -> tuple[FieldError, ...]:
     """Each wrong place of the input, at most 100 of them."""
     return tuple(
         FieldError(
-            pointer=pointer_of(error["loc"]),
+            pointer=pointer_of(*error["loc"]),
             detail=_SAID_BETTER.get(error["type"]) or error["msg"].removeprefix("Value error, "),
         )
         for error in invalid.errors(include_url=False, include_context=False, include_input=False)[:_MOST_ERRORS]
@@ -128,7 +122,7 @@ def require_readable(raw: bytes) -> None:
         place, value = left.pop()
         match value:
             case str() if _CONTROL.search(value):
-                wrong.append(FieldError(pointer=pointer_of(place), detail="give it without control characters"))
+                wrong.append(FieldError(pointer=pointer_of(*place), detail="give it without control characters"))
             case dict():
                 left += [((*place, name), each) for name, each in value.items()]
             case list():

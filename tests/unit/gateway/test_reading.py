@@ -6,12 +6,12 @@ from typing import Any
 import orjson
 import pytest
 
-from contracts.problems import FieldError
+from contracts.problems import FieldError, pointer_of
 from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.forms import fields_of, filled
 from services.gateway.imports import LINE_LIMIT, Lines, Spool
 from services.gateway.problems import ProblemError
-from services.gateway.requests import known_id, parsed, pointer_of
+from services.gateway.requests import known_id, parsed
 from services.gateway.resources.messages import MessageRequest
 from services.gateway.resources.orders import OrderRequest
 from services.gateway.resources.reports import ReportRequest
@@ -21,9 +21,9 @@ ORDER = "ord_" + "0" * 32
 
 
 def test_pointers_are_those_of_rfc_6901() -> None:
-    assert pointer_of(()) == ""
-    assert pointer_of(("lines", 0, "quantity")) == "/lines/0/quantity"
-    assert pointer_of(("a/b", "m~n")) == "/a~1b/m~0n"
+    assert pointer_of() == ""
+    assert pointer_of("lines", 0, "quantity") == "/lines/0/quantity"
+    assert pointer_of("a/b", "m~n") == "/a~1b/m~0n"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +152,15 @@ def test_lines_are_numbered_however_they_arrive(size: int) -> None:
         found += lines.feed(content[begin : begin + size])
     assert found == [(1, b"one"), (4, b"two")]
     assert lines.end(cut_off=False) == [(5, b"last")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 10_000])
+def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(size: int) -> None:
+    mark = "\N{BOM}".encode()
+    lines = Lines()
+    content = mark + b"one\n" + mark + b"two\n"
+    found = [line for begin in range(0, len(content), size) for line in lines.feed(content[begin : begin + size])]
+    assert found == [(1, b"one"), (2, mark + b"two")]
 
 
 def test_a_line_that_is_too_long_fails_alone_and_half_a_line_is_none() -> None:
