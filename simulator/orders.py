@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -260,6 +261,8 @@ def _lines(path: Path) -> Iterator[bytes]:
         packed = plain.read(2) == b"\x1f\x8b"
     with gzip.open(path) if packed else path.open("rb") as file:
         try:
+            if file.read(len(BOM_UTF8)) != BOM_UTF8:  # which some programs begin a file with
+                file.seek(0)
             yield from file
         except (EOFError, zlib.error) as damaged:
             raise OSError(f"{path} is no whole gzip file: {damaged}") from damaged

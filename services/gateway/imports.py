@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import tempfile
 import uuid
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -106,7 +107,8 @@ class Spool:
 
 
 class Lines:
-    """Splits bytes into numbered lines. A blank line counts and is left out; of a line that is too long, None is kept."""
+    """Splits bytes into numbered lines. A blank line counts and is left out; of a line that is too long, None is kept. The mark
+    that some programs begin a UTF-8 file with is no part of its first line."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -139,7 +141,8 @@ class Lines:
 
     def _complete(self, found: list[tuple[int, bytes | None]]) -> None:
         self._number += 1
-        line = bytes(self._rest).strip()
+        line = bytes(self._rest)
+        line = (line.removeprefix(BOM_UTF8) if self._number == 1 else line).strip()
         if self._too_long:
             found.append((self._number, None))
         elif line:

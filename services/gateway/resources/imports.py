@@ -119,7 +119,7 @@ def _import(request: AnyRequest, gateway: Gateway, principal: Principal, importe
     opt=documented(body=OrderRequest, content_type="application/x-ndjson", answers={200: _ANSWER}),
 )
 async def import_orders(request: AnyRequest, gateway: TheGateway, principal: Caller) -> ASGIApp:
-    """To 64 MiB, streamed. One bad line fails alone, a blank line is skipped."""
+    """To 64 MiB, streamed. One bad line fails alone, a blank line is skipped, a byte order mark before the first line too."""
     principal.require("platform", "partner")
     return _import(request, gateway, principal, OrderImporter(principal))
 

@@ -135,6 +135,15 @@ def test_a_packed_file_is_read_as_well(tmp_path: Path) -> None:
     assert len(read_export(path).orders) == 1
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path, packed: bool) -> None:
+    path = tmp_path / "orders.jsonl"
+    content = "\N{BOM}".encode() + json.dumps(line()).encode()
+    path.write_bytes(gzip.compress(content) if packed else content)
+    batch = read_export(path)
+    assert (len(batch.orders), batch.skipped) == (1, [])
+
+
 def test_a_packed_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
     path = tmp_path / "orders.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(line()).encode())[:-20])
