@@ -7,6 +7,7 @@ from services.gateway import form_pages, openapi, pages
 from services.gateway.context import Gateway, TheGateway
 from services.gateway.documented import as_documented
 from services.gateway.inbound.mailroom import Mailroom
+from services.gateway.options import with_options
 from services.gateway.principals import Principal
 from services.gateway.problems import on_error
 from services.gateway.requests import AnyRequest
@@ -86,7 +87,7 @@ def create_app(gateway: Gateway, mailroom: Mailroom) -> Litestar:
     if gateway.sandbox is not None:
         modules.append(sandbox)
     return Litestar(
-        route_handlers=[route for module in modules for route in module.routes],
+        route_handlers=with_options(route for module in modules for route in module.routes),
         dependencies={
             "gateway": Provide(the_gateway, sync_to_thread=False),
             "mailroom": Provide(the_mailroom, sync_to_thread=False),

@@ -53,6 +53,15 @@ async def test_a_parameter_that_a_route_does_not_say_it_takes_is_refused(client:
             assert (twice.status_code, twice.json()["errors"][0]["parameter"]) == (422, name), (method, path)
 
 
+async def test_a_filter_without_a_value_is_refused_and_does_not_stand_for_everything(client: httpx.AsyncClient) -> None:
+    asked = {(path, name) for method, path, opt in ROUTES if method == "GET" for name in opt["query"]}
+    assert len(asked) > 30
+    for path, name in asked:
+        for spelling in (f"{name}=", name):
+            answer = await client.get(f"{path}?{spelling}")
+            assert (answer.status_code, [error["parameter"] for error in answer.json()["errors"]]) == (422, [name]), path
+
+
 def raised() -> Iterator[tuple[str, int]]:
     """(type, status) of every problem that the code makes."""
     root = Path(__file__).parents[3]
@@ -87,6 +96,17 @@ async def test_head_is_answered_as_get_is_without_the_content(client: httpx.Asyn
         assert (head.status_code, head.content) == (422 if path in gets else 405, b""), path
         allowed = (await client.patch(path)).headers["allow"].split(", ")
         assert ("HEAD" in allowed) == ("GET" in allowed) == (path in gets), path
+
+
+async def test_options_names_every_method_of_an_address(client: httpx.AsyncClient) -> None:
+    addresses = {path: {method for method, other, _ in ROUTES if other == path} for _, path, _ in ROUTES}
+    assert any(len(methods) > 1 for methods in addresses.values())
+    for path, methods in addresses.items():
+        told, refused = await client.options(path), await client.patch(path)
+        assert (told.status_code, told.content) == (204, b""), path
+        allowed = set(told.headers["allow"].split(", "))
+        assert allowed == set(refused.headers["allow"].split(", ")), path
+        assert allowed - {"HEAD", "OPTIONS"} == methods, path
 
 
 def test_every_list_is_read_page_by_page() -> None:
