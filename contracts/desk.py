@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from contracts.actors import Actor
 from contracts.base import Message, Model
 from contracts.ids import made_id
-from contracts.texts import Code, Email, Locale, Name
+from contracts.texts import Code, Email, Locale, VisibleName
 
 __all__ = [
     "CONTENTS",
@@ -49,7 +49,7 @@ LabelText = Annotated[str, Field(min_length=1, max_length=100)]
 class ConsultantContent(Model):
     """Somebody of the merchant's staff. `locale` is the language of mails to them; by default the merchant's."""
 
-    name: Name
+    name: VisibleName
     email: Email
     locale: Locale | None = None
 

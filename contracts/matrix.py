@@ -8,7 +8,7 @@ from contracts.actors import Actor
 from contracts.base import GivenMoment, Message, Model, Moment
 from contracts.cases import RuleRef
 from contracts.money import Money
-from contracts.texts import Code, Name
+from contracts.texts import Code, VisibleName
 
 __all__ = [
     "RULES_KEY",
@@ -62,7 +62,7 @@ class DecisionRuleContent(Model):
     """A rule of the decision matrix. The first one that fits a new case decides, the lowest `priority` first; rules of equal
     priority in the order in which they were made."""
 
-    name: Name
+    name: VisibleName
     programme: Code | None = None
     """Without it, any programme in which the platform decides."""
     conditions: RuleConditions = RuleConditions()

@@ -10,7 +10,7 @@ from contracts.desk import Desk
 from contracts.evidence import Evidence
 from contracts.money import Money
 from contracts.problems import Problem
-from contracts.texts import Code, Country, Email, Locale, Name
+from contracts.texts import Code, Country, Email, Locale, Name, VisibleName
 
 __all__ = [
     "AskClaim",
@@ -71,7 +71,7 @@ class ServiceContact(Model):
 class MerchantProfile(Model):
     """What a merchant has agreed. Protected only when certified and its seal is live (BP-02)."""
 
-    name: Name
+    name: VisibleName
     programmes: Annotated[tuple[Code, ...], Field(min_length=1, max_length=20)]
     """The first one is the default of its orders."""
     locale: Locale

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from contracts.ids import ID_PATTERN
 from contracts.problems import FieldError, Problem, pointer_of
+from contracts.texts import GIVEN_NOW
 from services.gateway.problems import ProblemError, too_large, unreadable, unsupported, wrong_query
 
 __all__ = [
@@ -102,7 +103,7 @@ def field_errors(invalid: ValidationError) -> tuple[FieldError, ...]:
 def parsed(model: type[M], raw: bytes) -> M:
     """The body as a model; fields that the model does not have are refused. Raises 400 for no JSON, 422 with pointers."""
     try:
-        wanted = model.__pydantic_validator__.validate_json(raw, extra="forbid")
+        wanted = model.__pydantic_validator__.validate_json(raw, extra="forbid", context=GIVEN_NOW)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":

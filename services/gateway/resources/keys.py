@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from contracts.base import Model, format_moment, wrong_at
 from contracts.ids import merchant_key
 from contracts.problems import FieldError, Problem
-from contracts.texts import Code, Name
+from contracts.texts import Code, VisibleName
 from services.gateway.answers import Answer, answer, listed, response_of
 from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
@@ -26,7 +26,7 @@ __all__ = ["keep_key", "routes"]
 class PrincipalKey(Model):
     """A key for a partner, for the staff of one or several shops, or for agents of the platform."""
 
-    name: Name
+    name: VisibleName
     """Who or what it is for, for those who revoke it one day."""
     role: Literal["platform", "partner", "merchant"]
     merchants: Annotated[tuple[Code, ...], Field(max_length=500)] = ()

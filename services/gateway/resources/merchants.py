@@ -7,6 +7,7 @@ from litestar.params import FromPath
 from pydantic import Field
 
 from contracts.base import Model, format_moment
+from contracts.texts import VisibleName
 from contracts.ids import merchant_key
 from contracts.orders import MerchantChanged, MerchantProfile, PutMerchant
 from contracts.problems import Problem
@@ -28,7 +29,7 @@ __all__ = ["routes"]
 class KeyRequest(Model):
     """A key for a merchant's own systems or staff."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: VisibleName
     """What it is for, for those who revoke it one day."""
 
 

@@ -6,12 +6,18 @@ from typing import Any
 import orjson
 import pytest
 
+from contracts.base import Model
+from contracts.desk import ConsultantContent
+from contracts.matrix import DecisionRuleContent
+from contracts.orders import MerchantProfile
 from contracts.problems import FieldError, pointer_of
 from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.forms import fields_of, filled
 from services.gateway.imports import LINE_LIMIT, Lines, Spool
 from services.gateway.problems import ProblemError
 from services.gateway.requests import known_id, parsed
+from services.gateway.resources.keys import PrincipalKey
+from services.gateway.resources.merchants import KeyRequest
 from services.gateway.resources.messages import MessageRequest
 from services.gateway.resources.orders import OrderRequest
 from services.gateway.resources.reports import ReportRequest
@@ -64,6 +70,19 @@ def test_a_text_holds_no_control_characters_but_tabs_and_line_breaks() -> None:
 def test_a_report_whose_text_is_blank_is_taken() -> None:
     """Real buyers send such reviews; what they report is in its reason."""
     assert parsed(ReportRequest, b'{"reason": "not_received", "text": " \\n"}').text == " \n"
+
+
+@pytest.mark.parametrize("blank", [" ", " \t\n", "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}", "\N{ZERO WIDTH SPACE}"])
+@pytest.mark.parametrize("model", [MerchantProfile, ConsultantContent, DecisionRuleContent, KeyRequest, PrincipalKey])
+def test_a_name_that_cannot_be_done_without_is_seen(model: type[Model], blank: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        parsed(model, orjson.dumps({"name": blank}))
+    assert "/name" in [error.pointer for error in refused.value.problem.errors]
+
+
+def test_a_name_may_have_blanks_and_one_that_was_taken_before_stays_readable() -> None:
+    assert parsed(KeyRequest, b'{"name": " Kim\\t"}').name == " Kim\t"
+    assert ConsultantContent.model_validate_json('{"name": " ", "email": "kim@shop.example"}').name == " "
 
 
 def test_an_order_number_is_of_one_line() -> None:
