@@ -1,16 +1,13 @@
 """Merchants and their keys."""
 
-from typing import Annotated
-
 from litestar import Response, delete, get, post, put
 from litestar.params import FromPath
-from pydantic import Field
 
 from contracts.base import Model, format_moment
-from contracts.texts import VisibleName
 from contracts.ids import merchant_key
 from contracts.orders import MerchantChanged, MerchantProfile, PutMerchant
 from contracts.problems import Problem
+from contracts.texts import VisibleName
 from contracts.topics import INTAKE_COMMANDS
 from services.gateway.answers import Answer, answer, listed, response_of, with_version
 from services.gateway.context import Caller, TheGateway
