@@ -70,7 +70,7 @@ class _Lane:
         finally:
             cpu, began = cpu_seconds(self.child.pid), time.monotonic()
             os.kill(self.child.pid, signal.SIGCONT)
-        await self.events.reach(before + len(records), pause_s=0.005)
+        await self.events.reach(before + len(records))
         seconds = time.monotonic() - began
         used = cpu_seconds(self.child.pid) - cpu
         return _Lap(len(records) / seconds, used * 1_000 / len(records))
