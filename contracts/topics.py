@@ -2,7 +2,7 @@
 are bound to it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 __all__ = [
     "CASES_COMMANDS",
@@ -18,8 +18,8 @@ __all__ = [
     "PLATFORM_CLOCK",
     "PLATFORM_PROGRESS",
     "READS",
-    "SERVICES",
     "TOPICS",
+    "Service",
     "Topic",
     "dead_letters_of",
 ]
@@ -27,8 +27,15 @@ __all__ = [
 PARTITIONS = 12
 _DAY_MS = 24 * 60 * 60 * 1000
 
-Service = Literal["intake", "cases", "escalation", "notifications", "gateway"]
-SERVICES: tuple[Service, ...] = ("intake", "cases", "escalation", "notifications", "gateway")
+
+class Service(StrEnum):
+    """The services of the product, each with `serve` in its `services.<name>.app`."""
+
+    INTAKE = "intake"
+    CASES = "cases"
+    ESCALATION = "escalation"
+    NOTIFICATIONS = "notifications"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ PLATFORM_CLOCK = Topic("platform.clock", partitions=1, retention_ms=-1, compacte
 PLATFORM_PROGRESS = Topic("platform.progress", partitions=1, retention_ms=_DAY_MS)
 
 
-READS: dict[Service, tuple[Topic, ...]] = {
+READS: dict[str, tuple[Topic, ...]] = {
     "intake": (INTAKE_COMMANDS, CASES_EVENTS),
     "cases": (CASES_COMMANDS, INTAKE_EVENTS, NOTIFICATIONS_EVENTS),
     "escalation": (ESCALATION_COMMANDS, INTAKE_EVENTS, CASES_EVENTS),
@@ -82,5 +89,5 @@ TOPICS: tuple[Topic, ...] = (
     GATEWAY_OUTCOMES,
     PLATFORM_CLOCK,
     PLATFORM_PROGRESS,
-    *(dead_letters_of(service) for service in SERVICES),
+    *(dead_letters_of(service) for service in Service),
 )

@@ -26,7 +26,7 @@ from chassis.loop import DISCARD_OF, PARKED, REPLAY_OF, RawRecord
 from chassis.parking import parked_record
 from chassis.settings import Settings, SettingsError
 from chassis.store import Database, connect
-from contracts.topics import SERVICES, dead_letters_of
+from contracts.topics import Service, dead_letters_of
 from deploy.local import StackError
 from recourse.addresses import settings_of
 from recourse.failing import failing_clearly
@@ -207,7 +207,7 @@ class Shelf:
     async def held(self) -> list[Held]:
         """The first parked record of each key and all dead letters, by service."""
         found: list[Held] = []
-        for service in SERVICES:
+        for service in Service:
             found += await self._parked(service)
             found += await self._dead_letters(service)
         return found

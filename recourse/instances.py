@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from recourse.run import Service
+from contracts.topics import Service
 
 __all__ = [
     "ONE_OF_EACH",

@@ -7,27 +7,17 @@ import importlib
 import logging
 import signal
 import socket
-from enum import StrEnum
 from typing import Annotated, Protocol, cast
 
 import typer
 import uvloop
 
 from chassis.settings import Settings, SettingsError
+from contracts.topics import Service
 from engine.programmes import ProgrammeError, Programmes
 from recourse.failing import failing_clearly
 
 log = logging.getLogger(__name__)
-
-
-class Service(StrEnum):
-    """The services of the product, each with `serve` in its `services.<name>.app`."""
-
-    INTAKE = "intake"
-    CASES = "cases"
-    ESCALATION = "escalation"
-    NOTIFICATIONS = "notifications"
-    GATEWAY = "gateway"
 
 
 class App(Protocol):

@@ -18,6 +18,7 @@ from chassis.kafka import ensure_topics
 from chassis.settings import Settings, SettingsError
 from contracts.base import parse_moment
 from contracts.mailboxes import reply_domain
+from contracts.topics import Service
 from deploy.local import Choice, Stack, StackError, start_stack
 from deploy.local.cache import locked
 from deploy.local.choice import BrokerKind
@@ -27,7 +28,6 @@ from deploy.local.stack import to_stderr, write_json
 from engine.programmes import ProgrammeError, Programmes
 from recourse.failing import failing_clearly
 from recourse.instances import ONE_OF_EACH, Instances, InstancesOption, service_names
-from recourse.run import Service
 from recourse.supervisor import Kept, Supervisor
 
 FIRST_GATEWAY = "gateway-1.http"

@@ -24,7 +24,7 @@ from contracts.topics import (
     INTAKE_EVENTS,
     NOTIFICATIONS_EVENTS,
     PLATFORM_CLOCK,
-    SERVICES,
+    Service,
     dead_letters_of,
 )
 from deploy.local.payments import FILE, PaymentBook
@@ -62,7 +62,7 @@ class Verifier:
         self._settings = settings
         self._paid = paid
         self._programmes = Programmes.shipped_and(settings.programmes)
-        self._databases: dict[str, Database] = {service: client[settings.prefixed(service)] for service in SERVICES}
+        self._databases: dict[str, Database] = {service: client[settings.prefixed(service)] for service in Service}
         self._checked: Counter[str] = Counter()
         self._violations: list[Violation] = []
         self._timers: set[tuple[Any, ...]] = set()
@@ -367,7 +367,7 @@ class Verifier:
         await consumer.start()
         try:
             existing = await consumer.topics()
-            names = [self._settings.prefixed(dead_letters_of(service).name) for service in SERVICES]
+            names = [self._settings.prefixed(dead_letters_of(service).name) for service in Service]
             partitions = [TopicPartition(name, 0) for name in names if name in existing]
             if not partitions:
                 return 0

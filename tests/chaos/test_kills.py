@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chassis.settings import Settings
-from contracts.topics import SERVICES
+from contracts.topics import Service
 from deploy.local import Stack
 from deploy.local.choice import BrokerKind
 from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_play
@@ -58,7 +58,7 @@ async def test_a_play_under_kills_and_restarts_ends_as_one_without(stack: Stack,
     with sandbox(stack, tmp_path / "disturbed", instances=TWO_OF_EACH) as (shaken, settings):
         plan = blows(BATCH, SEED, list(shaken.ready()["services"]), KILLS, restarts=restarts)
         disturbed, _, _, struck = await disturbed_play(shaken, BATCH, SEED, plan, restart)
-        assert struck.keys() >= set(SERVICES)
+        assert struck.keys() >= set(Service)
         # The play may be over before the last of them: a slow restart delays those behind it.
         assert sum(struck.values()) >= KILLS + len(restarts) - 3
         found = await verify_all(settings, tmp_path / "disturbed" / "payments")

@@ -53,7 +53,7 @@ CONTEXTS: dict[str, Any] = {
 READINGS = [
     pytest.param(handler, topic.name, path, id=f"{handler.service}-{path.stem}")
     for handler in handlers()
-    for topic in READS[handler.service]  # type: ignore[index]
+    for topic in READS[handler.service]
     for path in sorted((GOLDEN / "records").glob("*.json"))
     if MESSAGES[path.stem.rsplit(".v", 1)[0]] in CARRIES[topic]
 ]
@@ -87,7 +87,7 @@ def test_a_consumer_reads_what_was_written_then(handler: Handler[Any], topic: st
 
 def test_what_a_consumer_ignores_is_a_message_that_it_would_get() -> None:
     for handler in handlers():
-        carried = {message.kind for topic in READS[handler.service] for message in CARRIES[topic]}  # type: ignore[index]
+        carried = {message.kind for topic in READS[handler.service] for message in CARRIES[topic]}
         assert handler.ignored <= carried, handler.service
         for source in handler.gapless:
             (told,) = [messages for topic, messages in CARRIES.items() if topic.name == f"{source}.events"]

@@ -10,12 +10,12 @@ import typer
 from typer.testing import CliRunner
 
 from chassis.settings import SettingsError
+from contracts.topics import Service
 from deploy.local.errors import StackError
 from deploy.local.parts import Product
 from deploy.local.stack import State, read_state, write_state
 from recourse import main
 from recourse.instances import TWO_GATEWAYS, InstancesOption, instances_of, service_names, written
-from recourse.run import Service
 from recourse.supervisor import FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER, Patience
 from recourse.up import FIRST_GATEWAY, OWN_FILE, Own, check_clock
 
