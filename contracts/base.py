@@ -13,6 +13,7 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -126,7 +127,12 @@ def _moment(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
     return _to_milliseconds(read(value))
 
 
-Moment = Annotated[AwareDatetime, WrapValidator(_moment), PlainSerializer(format_moment, return_type=str, when_used="json")]
+Moment = Annotated[
+    AwareDatetime,
+    WrapValidator(_moment),
+    PlainSerializer(format_moment, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 """A moment in UTC with milliseconds."""
 
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from iso4217 import Currency
-from pydantic import Field, PlainSerializer, field_validator, model_validator
+from pydantic import Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from contracts.base import Model, wrong_at
 
@@ -24,7 +24,11 @@ def digits_of(currency: str) -> int:
 class Money(Model):
     """`{"amount": "12.34", "currency": "EUR"}`. Fewer digits are filled up, more are refused, numbers are refused."""
 
-    amount: Annotated[Decimal, PlainSerializer(str, return_type=str, when_used="json")]
+    amount: Annotated[
+        Decimal,
+        PlainSerializer(str, return_type=str, when_used="json"),
+        WithJsonSchema({"type": "string", "format": "decimal"}),
+    ]
     currency: Annotated[str, Field(min_length=3, max_length=3)]
 
     @field_validator("amount", mode="before")

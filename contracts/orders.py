@@ -35,8 +35,10 @@ __all__ = [
     "OrderContent",
     "OrderLine",
     "OrderRegistered",
+    "OrderStatus",
     "Payout",
     "Protection",
+    "ProtectionReason",
     "PutMerchant",
     "RecordFact",
     "RegisterOrder",
@@ -177,14 +179,18 @@ class Order(OrderContent):
     registered_at: Moment
 
 
+ProtectionReason = Literal[
+    "not_certified", "seal_not_live", "not_activated", "insolvency_declared", "satisfied", "case_outcome"
+]
+"""Why there is no protection, or what ended it."""
+
+
 class Protection(Model):
     """The guarantee on an order (BP-02 to 05, 26). Expiry is derived: `active` past `ends_at` with no open case is
     expired; it is never written."""
 
     state: Literal["active", "ended", "none"]
-    reason: (
-        Literal["not_certified", "seal_not_live", "not_activated", "insolvency_declared", "satisfied", "case_outcome"] | None
-    ) = None
+    reason: ProtectionReason | None = None
     ends_at: Moment | None = None
     """When it ends unless something ends it before; of one that has ended, when it did. None where there never was one."""
     check_in_at: Moment | None = None
@@ -206,10 +212,13 @@ class OpenCase(Model):
     reason: str
 
 
+OrderStatus = Literal["open", "reported_problem", "completed"]
+
+
 class Standing(Model):
     """How an order stands after an event: readers copy it as it is."""
 
-    status: Literal["open", "reported_problem", "completed"]
+    status: OrderStatus
     protection: Protection
     payout: Payout
     open_cases: tuple[OpenCase, ...] = ()
