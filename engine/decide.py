@@ -3,10 +3,9 @@
 Both are pure. The time is the command's. Before a command is decided, every reminder and deadline due by then takes effect
 at its own moment, so that nobody gains by a slow machine. What programmes differ in is their tables, never this code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
@@ -55,12 +54,6 @@ from engine.casefile import (
     Case,
     CaseFile,
     entries_of_fact,
-    executed_amount,
-    executions,
-    open_reservations,
-    payer_of,
-    promises_of,
-    unproved,
 )
 from engine.fairness import given_back, known_by, lost_by, lost_in, told_by
 from engine.forms import Filled, fill, text_error
@@ -68,6 +61,7 @@ from engine.guards import Situation, fits, open_rows, refundable_at_once, row_fo
 from engine.payments import entries_of_payment
 from engine.payouts import flagged
 from engine.programmes import Programme, Programmes, Transition
+from engine.refunds import entries_of_row
 
 __all__ = ["Command", "Refusal", "allowed_names", "at_time", "consequence_of", "decide", "evolve", "moved"]
 
@@ -561,7 +555,7 @@ def _change(now: Situation, row: Transition, values: dict[str, Any], cause: str,
     case, effects = now.case, row.effects
     turn = row.turn or values.get(row.turn_field or "") or (now.programme.states[row.to].turn if row.to else None)
     proposal, proposal_ended = _proposal(now, row, values, cause)
-    ledger = _entries(now, row, values, cause)
+    ledger = entries_of_row(now, row, values, cause)
     due = next((entry for entry in ledger if entry.kind == "reserved" and entry.executor == "platform"), None)
     return Change(
         state=row.to,
@@ -623,124 +617,6 @@ def _proposal(now: Situation, row: Transition, values: dict[str, Any], cause: st
     return None, "superseded" if standing and row.to is not None else None
 
 
-def _entries(now: Situation, row: Transition, values: dict[str, Any], cause: str) -> tuple[LedgerEntry, ...]:
-    """The ledger entries of a row: reverse, release, reserve, execute, flow. Nothing is written about a zero amount.
-
-    Money that nobody has to agree to any more names the decision it comes from: what the platform pays, and what ends the
-    case. What a merchant answers and the buyer may still react to is no decision."""
-    effects, case_id, order = row.effects, now.case.case_id, now.file.order
-    if not (effects.reverse or effects.release or effects.reserve or effects.execute or effects.flow):
-        return ()
-    entries: list[LedgerEntry] = []
-
-    def write(kind: Any, amount: Money, executor: Any, decision_id: str | None = None, **more: Any) -> LedgerEntry:
-        entry = LedgerEntry(
-            entry_id=child_id("lge", order.order_id, cause, case_id, str(len(entries))),
-            kind=kind,
-            amount=amount,
-            decision_id=decision_id,
-            executor=executor,
-            at=now.at,
-            **{"case_id": case_id, **more},
-        )
-        entries.append(entry)
-        return entry
-
-    promised = list(promises_of(now.file, case_id))
-    if effects.reverse:
-        for entry in _reversible(now, effects.reverse):
-            write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
-            promised.append(write("reserved", entry.amount, entry.executor, entry.decision_id))
-    if effects.release or effects.reserve:
-        for entry in promised:
-            write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
-        promised = []
-    if effects.reserve:
-        amount = _amount(now, effects.reserve.amount, values)
-        if amount.amount:
-            decided = effects.reserve.executor == "platform" or row.outcome is not None
-            decision_id = child_id("dec", order.order_id, cause) if decided else None
-            promised = [write("reserved", amount, payer_of(order, effects.reserve.executor), decision_id)]
-    if effects.execute:
-        for entry in promised:
-            settled = {"settles": entry.entry_id, "confirmed_by": effects.execute}
-            left = _left(now, entries)
-            if entry.amount <= left:
-                write("executed", entry.amount, entry.executor, entry.decision_id, **settled)
-            elif effects.execute != "presumed":  # somebody says that it flowed, whatever had flowed before
-                write("executed", entry.amount, entry.executor, entry.decision_id, **settled, flags=("over_refund",))
-            elif left.amount:
-                write("executed", left, entry.executor, entry.decision_id, **settled)
-            else:  # another way has brought all of it: nobody is presumed to have paid again
-                write("released", entry.amount, entry.executor, entry.decision_id, settles=entry.entry_id)
-    if effects.flow:
-        before = sum((each.amount for each in executions(now.file.ledger) if each.case_id == case_id), _zero(now))
-        claimed = now.case.claimed or order.amount
-        if claimed > before:
-            flags = ("over_refund",) if claimed - before > _unpaid(now) else ()
-            decision_id = child_id("dec", order.order_id, cause)
-            write("executed", claimed - before, effects.flow.executor, decision_id, confirmed_by="provider", flags=flags)
-            for entry, kept in _overtaken(now, entries):
-                owner = {"executor": entry.executor, "decision_id": entry.decision_id, "case_id": entry.case_id}
-                write("released", entry.amount, **owner, settles=entry.entry_id)
-                if kept.amount:
-                    write("reserved", kept, **owner)
-    return tuple(entries)
-
-
-def _left(now: Situation, entries: Iterable[LedgerEntry]) -> Money:
-    """What has not flowed yet of what was paid, the new entries included."""
-    paid = now.file.order.amount
-    return Money(amount=max(paid.amount - executed_amount((*now.file.ledger, *entries)), Decimal(0)), currency=paid.currency)
-
-
-def _unpaid(now: Situation) -> Money:
-    """What has neither flowed yet of what was paid nor is to be paid by the platform, whose provider may be at it already."""
-    due = sum((entry.amount for entry in open_reservations(now.file.ledger) if entry.executor == "platform"), _zero(now))
-    left = _left(now, ())
-    return left - due if due < left else _zero(now)
-
-
-def _overtaken(now: Situation, entries: Sequence[LedgerEntry]) -> list[tuple[LedgerEntry, Money]]:
-    """Refunds that were reserved and no longer fit into what is left, with what is kept of each: what the provider has paid
-    nobody pays again. The platform's stand before promises of a merchant, the older before the newer. One of the platform's is
-    paid whole or not at all, and told of and flagged where it was paid in the meantime; of a promise stands what still fits."""
-    overtaken: list[tuple[LedgerEntry, Money]] = []
-    left = _left(now, entries)
-    standing = open_reservations((*now.file.ledger, *entries))
-    for entry in sorted(standing, key=lambda entry: entry.executor != "platform"):
-        if entry.amount <= left:
-            left -= entry.amount
-        elif entry.executor == "platform":
-            overtaken.append((entry, _zero(now)))
-        else:
-            overtaken.append((entry, left))
-            left = _zero(now)
-    return overtaken
-
-
-def _zero(now: Situation) -> Money:
-    return Money.zero(now.file.order.amount.currency)
-
-
-def _reversible(now: Situation, confirmed_by: str) -> Iterable[LedgerEntry]:
-    """Executions of the case so confirmed, without presumed ones that a fact has proved."""
-    open_ones = unproved(now.file.ledger, now.file.facts)
-    for entry in executions(now.file.ledger):
-        if (entry.case_id, entry.confirmed_by) == (now.case.case_id, confirmed_by):
-            if confirmed_by != "presumed":
-                yield entry
-            elif open_ones[entry.amount]:
-                open_ones[entry.amount] -= 1
-                yield entry
-
-
-def _amount(now: Situation, source: str, values: dict[str, Any]) -> Money:
-    if source == "proposal" and now.case.proposal is not None:
-        return now.case.proposal.refund_amount
-    return values["refund_amount"]
-
-
 def _with_deadlines(
     now: Situation, event: Any, row: Transition, values: dict[str, Any], cause: str, after: CaseFile | None = None
 ) -> CaseEvent:
@@ -791,7 +667,7 @@ def consequence_of(now: Situation, kind: str, due_at: datetime) -> Consequence:
         action=row.consequence or kind,
         state=row.to,
         outcome=row.outcome,
-        money=moved(_entries(now, row, {}, kind)),
+        money=moved(entries_of_row(now, row, {}, kind)),
     )
 
 
