@@ -39,6 +39,7 @@ __all__ = [
     "RawRecord",
     "Store",
     "TooMuchPoison",
+    "envelope_of",
     "new_epoch",
 ]
 
@@ -371,9 +372,7 @@ class ProcessingLoop(Generic[S]):
             if self._ignored and headers.get("ce_type", b"").rstrip(_VERSION) in self._ignored:
                 continue
             try:
-                envelope = decode(raw.value, headers)
-                if raw.key != envelope.key.encode():
-                    raise Unreadable("the record's key is not its ce_subject")
+                envelope = envelope_of(raw, headers)
             except Unreadable as unreadable:
                 dead.append((self._dead_letters.name, _dead_letter(raw, str(unreadable))))
                 log.warning("%s/%d@%d is unreadable: %s", raw.topic, raw.partition, raw.offset, unreadable)
@@ -706,6 +705,14 @@ def _effects_may_be_lost(document: Mapping[str, Any], heard: _Heard, records: Se
 def _goes_on(plan: _Plan, records: Sequence[Inbound]) -> bool:
     """Whether a key has more to do after its write than telling its effects: to be parked or freed, or to be written again."""
     return plan.failed_at is not None or plan.left_at is not None or any(inbound.replay_of is not None for inbound in records)
+
+
+def envelope_of(raw: RawRecord, headers: Mapping[str, bytes]) -> Envelope:
+    """What a record says; `headers` are its own, by name. Raises Unreadable: such a record goes to the dead letters."""
+    envelope = decode(raw.value, headers)
+    if raw.key != envelope.key.encode():
+        raise Unreadable("the record's key is not its ce_subject")
+    return envelope
 
 
 def _text(header: bytes | None) -> str | None:

@@ -2,7 +2,7 @@
 
 A parked record waits in its service's store, and what came later on its key waits behind it. A dead letter could not even
 be read; it lies with its original bytes on `<service>.dlq`. Sending again means publishing on the topic it came from: it then
-takes the path of every other record.
+takes the path of every other record. A dead letter that cannot be read by now either stays where it is: it would come back.
 """
 
 import asyncio
@@ -22,10 +22,11 @@ from aiokafka.errors import KafkaError
 from pymongo.errors import PyMongoError
 
 from chassis.kafka import read_all
-from chassis.loop import DISCARD_OF, PARKED, REPLAY_OF, RawRecord
+from chassis.loop import DISCARD_OF, PARKED, REPLAY_OF, RawRecord, envelope_of
 from chassis.parking import parked_record
 from chassis.settings import Settings, SettingsError
 from chassis.store import Database, connect
+from contracts.envelope import Unreadable
 from contracts.topics import Service, dead_letters_of
 from deploy.local import StackError
 from recourse.addresses import settings_of
@@ -58,6 +59,14 @@ class Held:
     """Records of the same key that wait behind this one."""
     replayed: bool = False
     """A dead letter that was sent again already."""
+
+    def unreadable(self) -> str:
+        """Why this version of the services cannot read it either; "" where it can."""
+        try:
+            envelope_of(self.raw, dict(self.raw.headers))
+        except Unreadable as why:
+            return str(why)
+        return ""
 
     def summary(self) -> dict[str, Any]:
         """A line of the list, as JSON values."""
@@ -131,7 +140,7 @@ def replay(
 ) -> None:
     """Send records again; what waits behind a parked one follows in its order. A dry run unless --yes is given.
 
-    Exit 1 when a record failed again: its key stays parked.
+    Exit 1 when a record failed again, its key stays parked, and when a dead letter still cannot be read, it is not sent.
     """
     if bool(records) == everything:
         raise typer.BadParameter("give ids or --all")
@@ -143,15 +152,20 @@ def replay(
         todo = chosen(held, records) if records else [one for one in held if not one.replayed]
         if discard and not all(one.parked for one in todo):
             raise NoSuchRecord("only parked records can be discarded; a dead letter holds nothing up")
+        unreadable = {one.id: why for one in todo if (why := one.unreadable())}
         for one in todo:
+            if one.id in unreadable:
+                why = f"this version cannot read it either: {unreadable[one.id]}"
+                typer.echo(f"{'' if yes else 'would '}not send {one.id} ({one.service}), {why}", err=True)
+                continue
             what = "discard" if discard else "send again"
             follow = f", then the {one.behind} behind it" if one.behind else ""
             typer.echo(f"{'' if yes else 'would '}{what} {one.id} ({one.service}: {one.reason}){follow}", err=True)
         if not yes:
             typer.echo("nothing was done; add --yes to do it", err=True)
-            return True
-        outcomes = [await shelf.resume(one, discard=discard) for one in todo]
-        return all(outcomes)
+            return not unreadable
+        outcomes = [await shelf.resume(one, discard=discard) for one in todo if one.id not in unreadable]
+        return all(outcomes) and not unreadable
 
     if not _run(data, do):
         raise typer.Exit(1)
