@@ -1,5 +1,6 @@
 """The desk of a merchant: consultants, assignment rules, absences with their forecast, status labels (RD-06, 08, 09, NX-17)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from litestar import Response, delete, get, post, put
@@ -88,17 +89,32 @@ async def change(
     return item
 
 
-def _routes(name: DeskList, noun: str, operation: str) -> tuple[HTTPRouteHandler, ...]:
-    """The five routes of a list."""
-    model = CONTENTS[name]
-    path = f"/v1/merchants/{{merchant_id:str}}/{name}"
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list of the desk as its routes name it: `noun` for people, `operation` in ids of operations."""
+
+    name: DeskList
+    noun: str
+    operation: str
+
+    @property
+    def path(self) -> str:
+        return f"/v1/merchants/{{merchant_id:str}}/{self.name}"
+
+    @property
+    def item_path(self) -> str:
+        return f"{self.path}/{{item_id:str}}"
+
+
+def _creating(of: _List) -> HTTPRouteHandler:
+    model = CONTENTS[of.name]
 
     @post(
-        path,
-        operation_id=f"create{operation}",
-        summary=f"A new {noun}",
+        of.path,
+        operation_id=f"create{of.operation}",
+        summary=f"A new {of.noun}",
         description=_FOR_WHOM,
-        opt=documented(body=model, answers={201: f"The {noun} with its id.", 409: "list-full"}),
+        opt=documented(body=model, answers={201: f"The {of.noun} with its id.", 409: "list-full"}),
     )
     async def create(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
@@ -108,46 +124,60 @@ def _routes(name: DeskList, noun: str, operation: str) -> tuple[HTTPRouteHandler
         async def work(command_id: str) -> Answer:
             await gateway.merchant(principal, merchant_id)
             content = parsed(model, raw)
-            item = await change(request, gateway, principal, merchant_id, name, command_id, content=content)
-            shown = item_shown(merchant_id, name, _there(item))
+            item = await change(request, gateway, principal, merchant_id, of.name, command_id, content=content)
+            shown = item_shown(merchant_id, of.name, _there(item))
             return with_version(201, shown, Location=shown["_links"]["self"]["href"])
 
         return await gateway.once(request, principal, raw, work)
 
+    return create
+
+
+def _listing(of: _List) -> HTTPRouteHandler:
     @get(
-        path,
-        operation_id=f"list{operation}s",
-        summary=f"Every {noun}, the oldest first",
+        of.path,
+        operation_id=f"list{of.operation}s",
+        summary=f"Every {of.noun}, the oldest first",
         description=_FOR_WHOM,
         opt=documented(query=PAGED, answers={200: "{items, next}"}),
     )
     async def listing(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
     ) -> Response[bytes]:
-        page, more = await item_page(request, gateway, principal, merchant_id, name)
-        return response_of(listed([item_shown(merchant_id, name, item) for item in page], more))
+        page, more = await item_page(request, gateway, principal, merchant_id, of.name)
+        return response_of(listed([item_shown(merchant_id, of.name, item) for item in page], more))
 
+    return listing
+
+
+def _reading(of: _List) -> HTTPRouteHandler:
     @get(
-        f"{path}/{{item_id:str}}",
-        operation_id=f"get{operation}",
-        summary=f"One {noun}",
+        of.item_path,
+        operation_id=f"get{of.operation}",
+        summary=f"One {of.noun}",
         description=_FOR_WHOM,
-        opt=documented(answers={200: f"The {noun}."}),
+        opt=documented(answers={200: f"The {of.noun}."}),
     )
     async def read(
         gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
     ) -> Response[bytes]:
-        item = desk_of(await gateway.merchant_body(principal, merchant_id)).item(name, item_id)
+        item = desk_of(await gateway.merchant_body(principal, merchant_id)).item(of.name, item_id)
         if item is None:
-            raise ProblemError(Problem.not_found(noun))
-        return response_of(with_version(200, item_shown(merchant_id, name, item)))
+            raise ProblemError(Problem.not_found(of.noun))
+        return response_of(with_version(200, item_shown(merchant_id, of.name, item)))
+
+    return read
+
+
+def _replacing(of: _List) -> HTTPRouteHandler:
+    model = CONTENTS[of.name]
 
     @put(
-        f"{path}/{{item_id:str}}",
-        operation_id=f"put{operation}",
-        summary=f"Replace a {noun}",
+        of.item_path,
+        operation_id=f"put{of.operation}",
+        summary=f"Replace a {of.noun}",
         description=_FOR_WHOM,
-        opt=documented(body=model, headers=CONDITIONAL, answers={200: f"The {noun} as it now is.", 412: "version-mismatch"}),
+        opt=documented(body=model, headers=CONDITIONAL, answers={200: f"The {of.noun} as it now is.", 412: "version-mismatch"}),
     )
     async def replace(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
@@ -157,15 +187,19 @@ def _routes(name: DeskList, noun: str, operation: str) -> tuple[HTTPRouteHandler
         async def work(command_id: str) -> Answer:
             await gateway.merchant(principal, merchant_id)
             content = parsed(model, raw)
-            item = await change(request, gateway, principal, merchant_id, name, command_id, item_id=item_id, content=content)
-            return with_version(200, item_shown(merchant_id, name, _there(item)))
+            item = await change(request, gateway, principal, merchant_id, of.name, command_id, item_id=item_id, content=content)
+            return with_version(200, item_shown(merchant_id, of.name, _there(item)))
 
         return await gateway.once(request, principal, raw, work)
 
+    return replace
+
+
+def _removing(of: _List) -> HTTPRouteHandler:
     @delete(
-        f"{path}/{{item_id:str}}",
-        operation_id=f"delete{operation}",
-        summary=f"Take a {noun} away",
+        of.item_path,
+        operation_id=f"delete{of.operation}",
+        summary=f"Take a {of.noun} away",
         description=_FOR_WHOM,
         status_code=200,
         opt=documented(headers=CONDITIONAL, answers={204: "It is gone.", 409: "in-use", 412: "version-mismatch"}),
@@ -173,9 +207,9 @@ def _routes(name: DeskList, noun: str, operation: str) -> tuple[HTTPRouteHandler
     async def remove(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
     ) -> Response[bytes]:
-        return await taken_away(request, gateway, principal, merchant_id, name, item_id)
+        return await taken_away(request, gateway, principal, merchant_id, of.name, item_id)
 
-    return create, listing, read, replace, remove
+    return remove
 
 
 def _there(item: DeskItem | None) -> DeskItem:
@@ -218,10 +252,11 @@ async def forecast_absence(
     return response_of(answer(200, await forecast_shown(gateway, body, absence, locale)))
 
 
-routes = (
-    *_routes("consultants", "consultant", "Consultant"),
-    *_routes("assignment-rules", "assignment rule", "AssignmentRule"),
-    *_routes("absences", "absence", "Absence"),
-    *_routes("status-labels", "status label", "StatusLabel"),
-    forecast_absence,
+_LISTS = (
+    _List("consultants", "consultant", "Consultant"),
+    _List("assignment-rules", "assignment rule", "AssignmentRule"),
+    _List("absences", "absence", "Absence"),
+    _List("status-labels", "status label", "StatusLabel"),
 )
+_ROUTES = (_creating, _listing, _reading, _replacing, _removing)
+routes = (*(route(of) for of in _LISTS for route in _ROUTES), forecast_absence)
