@@ -1,8 +1,9 @@
 """Token buckets: how much of something one source may send, in this process, by real time."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+
+from chassis.bounded import Bounded
 
 __all__ = ["Buckets"]
 
@@ -16,17 +17,14 @@ class Buckets:
     ) -> None:
         self._burst = burst
         self._per_second = per_second
-        self._most = most
         self._now = now
-        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._levels = Bounded[str, tuple[float, float]](most)
 
     def take(self, name: str) -> float:
         """Take a token; 0.0, or the seconds after which there will be one."""
         now = self._now()
-        level, at = self._levels.pop(name, (self._burst, now))
+        level, at = self._levels.get(name, (self._burst, now))
         level = min(self._burst, level + (now - at) * self._per_second)
         taken = level >= 1
         self._levels[name] = (level - 1 if taken else level, now)
-        if len(self._levels) > self._most:
-            self._levels.popitem(last=False)
         return 0.0 if taken else (1 - level) / self._per_second

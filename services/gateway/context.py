@@ -1,7 +1,6 @@
 """What every route is given: the store's read models as its caller may see them, and the way to have something done."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from litestar import Response
 from litestar.di import NamedDependency
 
+from chassis.bounded import Bounded
 from chassis.clock import Clock
 from chassis.settings import Settings
 from chassis.store import Database
@@ -57,7 +57,7 @@ class Gateway:
     outages: Outages
     mass: MassActions
     sandbox: SandboxControl | None
-    _owners: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _owners: Bounded[str, str] = field(default_factory=lambda: Bounded(_OWNERS_REMEMBERED))
 
     # What a caller may see
 
@@ -71,8 +71,6 @@ class Gateway:
             return None
         owner: str = found["body"]["merchant"]["created_by"]
         self._owners[merchant_id] = owner
-        if len(self._owners) > _OWNERS_REMEMBERED:
-            self._owners.popitem(last=False)
         return owner
 
     async def merchant(self, principal: Principal, merchant_id: str) -> dict[str, Any]:
