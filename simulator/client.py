@@ -2,7 +2,6 @@
 request again after a lost connection or a 503, and a 202 followed to its end."""
 
 import asyncio
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -10,6 +9,8 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
+
+from chassis.failures import back_off
 
 __all__ = ["Answer", "Api", "GaveUp", "Upload", "described"]
 
@@ -218,17 +219,17 @@ def _form(upload: Upload) -> aiohttp.FormData:
 
 @dataclass(slots=True)
 class _Pauses:
-    """Growing pauses, half of each random, until patience ends."""
+    """Growing pauses, until patience ends."""
 
     patience_s: float
     _waited_s: float = 0.0
-    _next_s: float = _FIRST_PAUSE_S
+    _attempt: int = 0
 
     async def wait(self, why: str) -> None:
         """Raises GaveUp with `why` when patience has ended."""
         if self._waited_s > self.patience_s:
             raise GaveUp(f"gave up after {self._waited_s:.0f} s of waiting: {why}")
-        pause = self._next_s / 2 + self._next_s / 2 * random.random()  # noqa: S311 - spreads retries
-        self._next_s = min(self._next_s * 2, _LONGEST_PAUSE_S)
-        self._waited_s += pause
-        await asyncio.sleep(pause)
+        self._attempt += 1
+        pause_s = back_off(self._attempt, first_s=_FIRST_PAUSE_S, most_s=_LONGEST_PAUSE_S)
+        self._waited_s += pause_s
+        await asyncio.sleep(pause_s)
