@@ -110,6 +110,10 @@ class LoopConsumer(ConsumerRebalanceListener):
         """Whether a batch is in hand or partitions are being taken over."""
         return bool(self._in_hand) or (self._owning is not None and not self._owning.done())
 
+    def owns(self, ownership: Ownership) -> bool:
+        """Whether what was owned then is owned still, without a change of hands in between."""
+        return ownership is self._ownership
+
     @property
     def _consumer(self) -> AIOKafkaConsumer:
         consumer = self._subscriber.consumer
@@ -161,6 +165,8 @@ class LoopConsumer(ConsumerRebalanceListener):
         self, revoked: Sequence[TopicPartition]
     ) -> None:
         self._ownership = None  # nothing new is begun
+        if self._owning is not None:
+            self._owning.cancel()
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._settle()
@@ -180,8 +186,6 @@ class LoopConsumer(ConsumerRebalanceListener):
         self, assigned: Sequence[TopicPartition]
     ) -> None:
         self._assigned = frozenset(assigned)
-        if self._owning is not None:
-            self._owning.cancel()
         self._owning = asyncio.create_task(self._own(self._assigned))
 
     def _place(self, partition: TopicPartition) -> tuple[str, int]:
@@ -262,12 +266,14 @@ class LoopConsumer(ConsumerRebalanceListener):
 
     async def _handle(self, records: tuple[Any, ...]) -> None:
         """Take a batch in hand. Returns when there is room for another one."""
+        assigned = self._assigned
         if self.failed.done():
             await asyncio.Event().wait()
-        if self._owning is not None:
-            await asyncio.shield(self._owning)
+        # It is cancelled where partitions change hands meanwhile, which must not end the reading.
+        while self._owning is not None and not self._owning.done():
+            await asyncio.wait([self._owning])
         await self._room.acquire()
-        task = asyncio.create_task(self._process([self._raw(record) for record in records]))
+        task = asyncio.create_task(self._process([self._raw(record) for record in records], assigned))
         self._in_hand.add(task)
         task.add_done_callback(self._done)
 
@@ -278,11 +284,12 @@ class LoopConsumer(ConsumerRebalanceListener):
             log.error("the consumer stops", exc_info=error)
             self._fail(error)
 
-    async def _process(self, batch: list[RawRecord]) -> None:
+    async def _process(self, batch: list[RawRecord], assigned: frozenset[TopicPartition]) -> None:
         ownership, positions = self._ownership, self.positions
+        if ownership is None or assigned is not self._assigned:
+            # Taken away while it was on its way: whoever owns it now reads it again, behind what came before it.
+            return
         ends = {(raw.topic, raw.partition): raw.offset + 1 for raw in batch}
-        if ownership is None or not ends.keys() <= ownership.starts.keys():
-            return  # taken away while it was on its way: the new owner reads it again
         if not await self._loop.process(batch, ownership):
             return
         positions.update(ends)

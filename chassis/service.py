@@ -55,7 +55,14 @@ class Runtime:
         Background work starts when the sandbox's clock has its first tick, or at once on the real clock."""
         parking = MongoParking(self.database)
         await self.database[PARKED].create_index([("key", 1), ("order", 1)])
-        loop = ProcessingLoop(handler, MongoStore(self.database), self.publisher, parking, waiting=self.health.waiting)
+        loop = ProcessingLoop(
+            handler,
+            MongoStore(self.database),
+            self.publisher,
+            parking,
+            still_owner=lambda ownership: consumer.owns(ownership),
+            waiting=self.health.waiting,
+        )
 
         async def take_over(partitions: frozenset[int]) -> dict[str, str]:
             await parking.refresh()

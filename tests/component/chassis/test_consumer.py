@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -102,22 +102,36 @@ async def _until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
+async def _at_once() -> None:
+    """A take-over that nothing is to be done for."""
+
+
 @asynccontextmanager
-async def counting(stack: Stack, gather_s: float = 0.0) -> AsyncIterator[tuple[Running, _Counting, LoopConsumer]]:
-    async with own_namespace(stack) as running, open_runtime(running.settings, "intake") as runtime:
+async def consuming(
+    running: Running, gather_s: float = 0.0, prepared: Callable[[], Awaitable[None]] = _at_once
+) -> AsyncIterator[tuple[_Counting, LoopConsumer]]:
+    """A consumer of a namespace, which begins with what it owns when that is `prepared`."""
+    async with open_runtime(running.settings, "intake") as runtime:
         handler = _Counting()
         parking = MongoParking(runtime.database)
         loop = ProcessingLoop(handler, MongoStore(runtime.database), runtime.publisher, parking)
 
         async def take_over(partitions: frozenset[int]) -> dict[str, str]:
+            await prepared()
             return {}
 
         consumer = LoopConsumer(running.settings, loop, runtime.health, take_over=take_over, gather_s=gather_s)
         await consumer.start()
         try:
-            yield running, handler, consumer
+            yield handler, consumer
         finally:
             await consumer.stop()
+
+
+@asynccontextmanager
+async def counting(stack: Stack, gather_s: float = 0.0) -> AsyncIterator[tuple[Running, _Counting, LoopConsumer]]:
+    async with own_namespace(stack) as running, consuming(running, gather_s) as (handler, consumer):
+        yield running, handler, consumer
 
 
 async def test_records_gather_until_somebody_is_in_a_hurry(stack: Stack) -> None:
@@ -170,5 +184,36 @@ async def test_who_owns_nothing_answers_for_nothing(stack: Stack) -> None:
     async with counting(stack) as (running, handler, consumer):
         await running.send(INTAKE_COMMANDS, envelope_of(put(profile()), merchant_key("shop"), PLACED))
         await _until(lambda: sum(consumer.positions.values()) == 1)
+        ownership = consumer._ownership
+        assert ownership is not None
+        assert consumer.owns(ownership)
         await consumer.on_partitions_revoked([])
         assert (handler.seen, consumer.positions) == (1, {})
+        assert not consumer.owns(ownership)
+
+
+async def test_who_joins_while_another_is_still_taking_over_ends_nobodys_reading(stack: Stack) -> None:
+    """What the first had read by then waits for its taking over, which begins anew with fewer partitions."""
+    async with own_namespace(stack) as running:
+        for number in range(40):
+            await running.send(INTAKE_COMMANDS, envelope_of(put(profile()), merchant_key(f"shop-{number}"), PLACED))
+        prepared = asyncio.Event()
+
+        async def in_time() -> None:
+            await prepared.wait()
+
+        async with consuming(running, prepared=in_time) as (_, first):
+            read, poll = asyncio.Event(), first._subscriber.get_msg
+
+            async def polled(consumer: Any) -> Any:
+                records = await poll(consumer)
+                if records:
+                    read.set()
+                return records
+
+            first._subscriber.get_msg = polled  # type: ignore[method-assign]
+            await asyncio.wait_for(read.wait(), 30)
+            async with consuming(running) as (_, second):
+                await _until(lambda: second._health.started)
+                prepared.set()
+                await _until(lambda: sum(first.positions.values()) + sum(second.positions.values()) == 40)
