@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from contracts.actors import Actor, Role
 from contracts.cases import CaseEvent, PostMessage, TakeAction
 from contracts.ids import case_id_of, order_id_of
 from contracts.money import Money
+from contracts.notices import NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import (
     Buyer,
     CheckInAsked,
@@ -145,6 +146,14 @@ class Story:
 
     def writes(self, role: Role, text: str) -> "Story":
         return self.step(PostMessage(case_id=CASE_ID, text=text, actor=Actor(role=role, id=role)))
+
+    def notice(self, state: Literal["sent", "failed"], **of: Any) -> "Story":
+        """What became of a mail to the merchant; `of` says of which, at least its `deadline_id`."""
+        replies = {"sent": "250 ok", "failed": "550 no such user"}
+        given = {"notice_id": "ntc_1", "kind": "case_opened", "party": "merchant", "to": "all@shop.example", **of}
+        proof = NoticeProof(state=state, server="mx", server_reply=replies[state], at=self.at, **given)
+        message = NoticeSent if state == "sent" else NoticeFailed
+        return self.step(message(order_id=ORDER_ID, case_id=CASE_ID, notice=proof))
 
     def fact(self, kind: Any) -> "Story":
         fact = Fact(

@@ -1,39 +1,23 @@
 """What a merchant is told again after its address was corrected, and under which ids (NX-08)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from contracts.base import format_moment
 from contracts.cases import NoticeRecorded
 from contracts.desk import Desk
-from contracts.notices import NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import MerchantChanged, NotifyAddress
 from services.notifications.corrections import after_correction, after_failure, mailboxes, missed_in, told_again
 from services.notifications.handlers import notice_of
 from services.notifications.letters import notices_for
-from tests.unit.notifications.story import CASE_ID, ORDER_ID, REPORTED, Story, merchant
+from tests.unit.notifications.story import ORDER_ID, REPORTED, Story, merchant
 
 AT = format_moment(REPORTED)
 
 
 def named(email: str) -> Any:
     return merchant(notify=(NotifyAddress(kind="all", email=email),))
-
-
-def proof(notice: dict[str, Any], state: Any, at: Any = REPORTED) -> NoticeProof:
-    deadline_id = notice["letter"]["deadline"]["deadline_id"]
-    return NoticeProof(
-        notice_id=notice["_id"],
-        kind=notice["kind"],
-        party=notice["party"],
-        to=notice["to"],
-        state=state,
-        server="mx",
-        server_reply="550",
-        at=at,
-        deadline_id=deadline_id,
-    )
 
 
 def told_to(story: Story, *addresses: str) -> list[dict[str, Any]]:
@@ -43,9 +27,10 @@ def told_to(story: Story, *addresses: str) -> list[dict[str, Any]]:
     return [{**base, "_id": f"ntc_{ORDER_ID[4:]}_{number}", "to": to, "state": "sent"} for number, to in enumerate(addresses)]
 
 
-def came_back(story: Story, notice: dict[str, Any]) -> NoticeRecorded:
-    failed = NoticeFailed(order_id=ORDER_ID, case_id=CASE_ID, notice=proof(notice, "failed", story.at))
-    (event,) = story.step(failed).last
+def became_of(notice: dict[str, Any], state: Literal["sent", "failed"], story: Story) -> NoticeRecorded:
+    of = {name: notice[name] for name in ("kind", "party", "to")}
+    story.notice(state, notice_id=notice["_id"], deadline_id=notice["letter"]["deadline"]["deadline_id"], **of)
+    (event,) = story.last
     assert isinstance(event, NoticeRecorded)
     return event
 
@@ -69,7 +54,7 @@ def test_only_a_mailbox_that_is_new_is_a_correction() -> None:
 def test_the_latest_notice_that_failed_goes_to_who_was_not_written_to_with_the_deadline_as_it_is() -> None:
     story = Story().reported()
     old, other = told_to(story, "old@shop.example", "other@shop.example")
-    came_back(story, old)
+    became_of(old, "failed", story)
     assert story.file is not None
     (missed,) = missed_in([story.file.model_dump(mode="json")])
     assert missed.notice_ids == (old["_id"],)
@@ -86,7 +71,7 @@ def test_the_latest_notice_that_failed_goes_to_who_was_not_written_to_with_the_d
 def test_an_address_that_failed_is_tried_again_when_it_is_named_anew() -> None:
     story = Story().reported()
     (old,) = told_to(story, "old@shop.example")
-    event = came_back(story, old)
+    event = became_of(old, "failed", story)
     assert story.file is not None
     (missed,) = missed_in([story.file.model_dump(mode="json")])
     assert not told_again(search(), missed, old, (old,), ("old@shop.example",))
@@ -100,7 +85,7 @@ def test_an_address_that_failed_is_tried_again_when_it_is_named_anew() -> None:
 def test_what_is_still_to_be_addressed_is_not_sent_again() -> None:
     story = Story().reported()
     (old,) = told_to(story, "old@shop.example")
-    came_back(story, old)
+    became_of(old, "failed", story)
     assert story.file is not None
     (missed,) = missed_in([story.file.model_dump(mode="json")])
     waiting = {**old, "_id": f"{old['_id']}a", "to": None, "state": "queued"}
@@ -111,6 +96,6 @@ def test_what_is_still_to_be_addressed_is_not_sent_again() -> None:
 def test_a_deadline_of_which_nothing_failed_is_left_alone() -> None:
     story = Story().reported()
     (sent,) = told_to(story, "all@shop.example")
-    story.step(NoticeSent(order_id=ORDER_ID, case_id=CASE_ID, notice=proof(sent, "sent")))
+    became_of(sent, "sent", story)
     assert story.file is not None
     assert not list(missed_in([story.file.model_dump(mode="json")]))
