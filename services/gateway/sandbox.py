@@ -13,12 +13,12 @@ from pymongo.errors import DuplicateKeyError
 from chassis.barrier import Barrier, publish_tick
 from chassis.failures import retrying
 from chassis.kafka import KafkaPublisher
-from chassis.store import Database
+from chassis.store import Database, inserted
 from contracts.base import format_moment, parse_moment
 from contracts.platform import ClockTick
 from contracts.problems import Problem
 from services.gateway.problems import ProblemError, unavailable
-from services.gateway.store import SANDBOX, Document, wall_clock
+from services.gateway.store import KEPT_S, SANDBOX, SANDBOX_MOVES, Document, wall_clock
 
 __all__ = ["ClockState", "SandboxControl"]
 
@@ -49,7 +49,11 @@ class _TakenOver(Exception):
 
 class SandboxControl:
     """Moves the clock. Moves of several gateways come one after the other: the document names whose turn it is, with a lease,
-    and somebody else brings a move to its end whose gateway died."""
+    and somebody else brings a move to its end whose gateway died.
+
+    The document names the command of the last move as well. Before the next one takes its place there, it is put among the
+    moves, and stays for as long as a key that it may be asked for with again: at every moment a command that has moved the
+    clock is found in one of the two."""
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class SandboxControl:
         real_time: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._documents = database[SANDBOX]
+        self._moves = database[SANDBOX_MOVES]
         self._publisher = publisher
         self._barrier = barrier
         self._wait_s = wait_s
@@ -97,7 +102,7 @@ class SandboxControl:
         give_up = loop.time() + self._wait_s
         while True:
             kept = await self._read()
-            if kept.get("command_id") == command_id:
+            if kept.get("command_id") == command_id or await self._moves.find_one({"_id": command_id}) is not None:
                 return await self._await_ready(command_id, give_up)
             if kept["ready"]:
                 now = parse_moment(kept["now"])
@@ -133,6 +138,9 @@ class SandboxControl:
 
     async def _begin(self, kept: Document, later: datetime, command_id: str) -> bool:
         """Put down a move, for whoever settles it. False where another one came first."""
+        if "command_id" in kept:
+            forget_at = self._real_time() + timedelta(seconds=KEPT_S)
+            await inserted(self._moves, [{"_id": kept["command_id"], "forget_at": forget_at}])
         moved = await self._documents.update_one(
             {"_id": _CLOCK, "generation": kept["generation"], "ready": True},
             {

@@ -26,6 +26,7 @@ __all__ = [
     "PLATFORM",
     "REVOKED_LINKS",
     "SANDBOX",
+    "SANDBOX_MOVES",
     "Document",
     "Gathered",
     "PointReads",
@@ -49,6 +50,8 @@ REVOKED_LINKS = "revoked_links"
 IDEMPOTENCY = "idempotency"
 EVIDENCE = "evidence"
 SANDBOX = "sandbox"
+SANDBOX_MOVES = "sandbox_moves"
+"""The commands that moved the sandbox's clock, but for the last one, which stands in the clock's own document."""
 HEARTBEATS = "heartbeats"
 MASS_ACTIONS = "mass_actions"
 MASS_ITEMS = "mass_items"
@@ -93,7 +96,7 @@ async def create_indexes(database: Database) -> None:
     await database[MASS_ITEMS].create_index([("letter", 1)])
     await database[MASS_ITEMS].create_index([("name", 1)])
     await database[EVIDENCE].create_index([("order_id", 1)])
-    for collection in (COMMANDS, PENDING, IDEMPOTENCY, BACK_TESTS):
+    for collection in (COMMANDS, PENDING, IDEMPOTENCY, BACK_TESTS, SANDBOX_MOVES):
         await database[collection].create_index([("forget_at", 1)], expireAfterSeconds=0)
 
 

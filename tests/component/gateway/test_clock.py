@@ -13,6 +13,7 @@ from contracts.base import parse_moment
 from contracts.envelope import Record, decode
 from contracts.platform import ClockTick
 from services.gateway import sandbox
+from services.gateway.problems import ProblemError
 from services.gateway.sandbox import ClockState, SandboxControl
 from services.gateway.store import wall_clock
 from tests.component.gateway.platform import NOW, Platform
@@ -110,6 +111,7 @@ class Asked:
         self.ticks: list[ClockTick] = []
         self.asking = asyncio.Event()
         self.answered = asyncio.Event()
+        self.in_the_way: tuple[str, ...] = ()
 
     async def publish(self, records: Sequence[tuple[str, Record]]) -> None:
         for message in (decode(record.value, record.headers).message for _, record in records):
@@ -119,7 +121,32 @@ class Asked:
     async def settle(self, tick: ClockTick, timeout_s: float) -> BarrierResult:
         self.asking.set()
         await self.answered.wait()
-        return BarrierResult(True, (), 0)
+        return BarrierResult(not self.in_the_way, self.in_the_way, 0)
+
+
+@pytest.mark.rule("NX-05")
+async def test_a_move_that_was_not_done_in_time_is_made_once_whatever_moves_come_before_it_is_asked_for_again(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_RENEW_S", 0.01)
+    database = platform.running.database(uuid.uuid4().hex[:8])
+    asked = Asked()
+    asked.answered.set()
+    impatient = SandboxControl(database, asked, asked, wait_s=0.0)  # type: ignore[arg-type]
+    patient = SandboxControl(database, asked, asked)  # type: ignore[arg-type]
+    await impatient.start(NOW)
+    asked.in_the_way = ("cases: 3 records",)
+    with pytest.raises(ProblemError) as late:
+        await impatient.move(lambda now: now + timedelta(days=1), "the first")
+    assert late.value.problem.status == 503
+    asked.in_the_way = ()
+    looking = asyncio.create_task(patient.look_after())
+    for number in range(3):
+        await patient.move(lambda now: now + timedelta(hours=1), f"another {number}")
+    looking.cancel()
+    for command_id in ("the first", "another 0", "another 2"):
+        again = await patient.move(lambda now: now + timedelta(days=1), command_id)
+        assert again == ClockState(NOW + timedelta(days=1, hours=3), ready=True)
 
 
 @pytest.mark.parametrize("notices", ["when it renews its lease", "when it goes on"])
