@@ -1,21 +1,17 @@
 """Mass actions (NX-09, BP-03, BP-25): thousands of orders or cases treated as a group, throttled, with a result per item.
 
 The items of an action stand in the store before it is answered. A gateway process works on it under a lease, page by page: each
-item is commands whose ids are made from the item, so that whoever goes on after a crash does nothing twice. A buyer's items
-share a letter: one mail that names their orders."""
+item is commands whose ids are made from the item, so that whoever goes on after a crash does nothing twice."""
 
 import asyncio
-import hashlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import orjson
-from pydantic import Field, model_validator
 from pymongo import UpdateOne
 
 from chassis.clock import Clock
@@ -23,18 +19,27 @@ from chassis.failures import back_off
 from chassis.service import beside
 from chassis.store import Append, Database, MongoStore, counted
 from contracts.actors import Actor
-from contracts.base import GivenMoment, Model, format_moment, parse_moment, wrong_at
+from contracts.base import format_moment
 from contracts.cases import TakeAction
 from contracts.envelope import Record
 from contracts.ids import derived, made_id, merchant_key
-from contracts.notices import OrderNamed, TellBuyer
-from contracts.orders import DeclareInsolvency, Order
+from contracts.orders import DeclareInsolvency
 from contracts.problems import Problem
-from contracts.texts import Code
 from contracts.topics import CASES_COMMANDS, INTAKE_COMMANDS, NOTIFICATIONS_COMMANDS
 from engine.casefile import CLOSED
 from services.gateway.commands import Commands
 from services.gateway.leases import lease_end, renewed
+from services.gateway.mass_letters import Letters, mail_of
+from services.gateway.mass_selection import (
+    TELLS,
+    MassActionContent,
+    Place,
+    insolvencies,
+    items_of,
+    orders_among,
+    place_in,
+    places_of,
+)
 from services.gateway.problems import field_error
 from services.gateway.projector import Body
 from services.gateway.store import (
@@ -42,14 +47,13 @@ from services.gateway.store import (
     HISTORY,
     MASS_ACTIONS,
     MASS_ITEMS,
-    MASS_TOLD,
     ORDERS,
     Document,
     PointReads,
     wall_clock,
 )
 
-__all__ = ["MassActionContent", "MassActions", "Selection"]
+__all__ = ["MassActionContent", "MassActions"]
 
 T = TypeVar("T")
 
@@ -58,98 +62,11 @@ MOST_ITEMS = 100_000
 _PAGE = 200
 _READ = 1_000
 """Orders, or items, that go to or from the store at once."""
-_NAMED = 500
-"""Items that share a letter: a record holds 1 MiB, and nobody reads more. Who has more orders gets several."""
 _LOOK_S = 1.0
 _OUTCOMES_S = 30.0
 _PER_S = 200
 _HANDS = 4
 """Actions that a process works on at the same time."""
-_TELLS = ("insolvency", "carrier_failure")
-_ENDED_WAY = ("delivered", "returned", "cancelled")
-"""Facts after which nothing of an order is awaited from a carrier."""
-
-
-class Selection(Model):
-    """Which orders: all that is given must hold. `from` and `to` bound when an order was placed; with a carrier, when it was
-    shipped."""
-
-    merchant_id: Code | None = None
-    carrier: Code | None = None
-    order_ids: Annotated[tuple[Code, ...], Field(min_length=1, max_length=10_000)] | None = None
-    from_: Annotated[GivenMoment | None, Field(alias="from")] = None
-    to: GivenMoment | None = None
-
-
-class MassActionContent(Model):
-    """`insolvency`: the merchant is declared insolvent, the buyers of its protected orders are told that they can claim, its
-    open cases go to review; with `insolvent` false the declaration is taken back and those who were told of it are told so;
-    cases stay where they are. `carrier_failure`: the buyers of what the carrier has not delivered are told, open cases go to
-    review. `reroute`: open cases go to review. `decide`: open cases are decided alike."""
-
-    kind: Literal["insolvency", "carrier_failure", "reroute", "decide"]
-    selection: Selection
-    decide: dict[str, Any] | None = None
-    """An action of the platform, `{action, …its fields}`, for every open case of the selection."""
-    insolvent: Annotated[bool, Field(strict=True)] | None = None
-    """Of an insolvency: false takes it back (BP-25)."""
-    message: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
-    """What buyers are told in addition, or what the cases say."""
-    throttle_per_s: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> "MassActionContent":
-        chosen = self.selection
-        if (self.decide is not None) != (self.kind == "decide"):
-            raise wrong_at(("decide",), "`decide` belongs to the kind decide, and to no other")
-        if self.decide is not None and not isinstance(self.decide.get("action"), str):
-            raise wrong_at(("decide", "action"), "`decide` names an action of the platform, and has its fields")
-        if self.kind == "insolvency" and (chosen.merchant_id is None or chosen.carrier is not None):
-            place = "merchant_id" if chosen.merchant_id is None else "carrier"
-            raise wrong_at(("selection", place), "an insolvency is that of a merchant: select by merchant_id, not by carrier")
-        if self.insolvent is not None and self.kind != "insolvency":
-            raise wrong_at(("insolvent",), "`insolvent` belongs to the kind insolvency, and to no other")
-        if self.takes_back and (chosen.order_ids is not None or chosen.from_ is not None or chosen.to is not None):
-            raise wrong_at(("selection",), "an insolvency is taken back as a whole: select by merchant_id alone")
-        if self.kind == "carrier_failure" and chosen.carrier is None:
-            raise wrong_at(("selection", "carrier"), "select by carrier")
-        if chosen.merchant_id is None and chosen.carrier is None and chosen.order_ids is None:
-            raise wrong_at(("selection",), "select by merchant_id, carrier or order_ids")
-        return self
-
-    @property
-    def takes_back(self) -> bool:
-        """Whether an insolvency that was declared is taken back."""
-        return self.insolvent is False
-
-    def occasion(self, episode: int, body: Body) -> str | None:
-        """What happened to an order, whatever is selected beside it: its buyer is told of it once. An insolvency happens to
-        the merchant; `episode` counts how often it was said that it is insolvent, and that it is not: what is said again later
-        is something new. A carrier fails with a shipment: its next failure, with another one, is something new. None where
-        the carrier has nothing of the order on its way any more."""
-        chosen, order_id = self.selection, body["order"]["order_id"]
-        if self.kind != "carrier_failure":
-            return self.insolvency(order_id, episode)
-        shipped = _under_way(chosen, body["facts"])
-        return None if shipped is None else _text([self.kind, chosen.carrier, order_id, shipped])
-
-    def insolvency(self, order_id: str | None, episode: int) -> str:
-        """What was said of the merchant, to the buyer of an order; None: of any, as it was put while one marker stood for all
-        orders of a buyer."""
-        return _text([self.kind, self.selection.merchant_id, order_id, episode])
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an action does something: at an open case of an order, or at the order itself. `name` says what is done there about
-    what happened: done under this name, it stays done. `buyer` and `marker`, where buyers are told: whose order it is, and the
-    marker that says which letter tells them of it."""
-
-    order_id: str
-    case_id: str | None
-    name: str
-    buyer: str = ""
-    marker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +78,6 @@ class _Work:
     told: bool | None = None
     command: tuple[str, Record] | None = None
     idle: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Tellings:
-    """The mails of a page, by their letter: the orders that each names. The items of the page that these name, or mails that
-    went out with a page before. And those that a letter names which another action has yet to send: whether their buyer is told
-    is not known before it did, or was given up."""
-
-    mails: dict[str, dict[str, Body]]
-    told: set[str]
-    awaited: set[str]
 
 
 @dataclass(slots=True)
@@ -201,13 +107,13 @@ class MassActions:
             return
         store = MongoStore(self.database)
         episode = await self._episode(content)
-        places: list[_Place] = []
+        places: list[Place] = []
         async for page in self._told_before(content, episode) if content.takes_back else self._selected(content, episode):
             places += page
             if len(places) > MOST_ITEMS:
                 raise field_error("/selection", f"This selects more than {MOST_ITEMS} items; select less, in several actions.")
         places = sorted(dict.fromkeys(places), key=attrgetter("buyer"))
-        items = list(_items(mass_id, content, places, await self._finished(content, places)))
+        items = list(items_of(mass_id, content, places, await self._finished(content, places)))
         for some in _pages(items):
             await store.append([Append(MASS_ITEMS, item) for item in some])
         action = {
@@ -229,21 +135,21 @@ class MassActions:
         """How often the merchant's insolvency was declared or taken back before, the same again not counted."""
         if content.kind != "insolvency":
             return 0
-        last = await self.database[MASS_ACTIONS].find(_insolvencies(content)).sort("episode", -1).limit(1).to_list(1)
+        last = await self.database[MASS_ACTIONS].find(insolvencies(content)).sort("episode", -1).limit(1).to_list(1)
         if not last:
             return 0
         same = MassActionContent.model_validate(last[0]["content"]).takes_back == content.takes_back
         return last[0]["episode"] + (not same)
 
-    async def _told_before(self, content: MassActionContent, episode: int) -> AsyncIterator[list[_Place]]:
+    async def _told_before(self, content: MassActionContent, episode: int) -> AsyncIterator[list[Place]]:
         """The orders that the declarations were about which are taken back, page by page."""
-        declared = self.database[MASS_ACTIONS].find(_insolvencies(content) | {"episode": episode - 1}, {"_id": 1})
+        declared = self.database[MASS_ACTIONS].find(insolvencies(content) | {"episode": episode - 1}, {"_id": 1})
         for action in await declared.to_list(None):
             after: dict[str, Any] = {"mass_id": action["_id"]}
             fields = {"order_id": 1, "n": 1}
             while found := await self.database[MASS_ITEMS].find(after, fields).sort("n", 1).limit(_READ).to_list(_READ):
                 orders = await self.reads.many(ORDERS, {item["order_id"] for item in found})
-                yield [_place(content, episode, order["body"], None) for order in orders.values()]
+                yield [place_in(content, episode, order["body"], None) for order in orders.values()]
                 after["n"] = {"$gt": found[-1]["n"]}
 
     async def stop(self, mass_id: str) -> None:
@@ -269,7 +175,7 @@ class MassActions:
             },
         }
 
-    async def _finished(self, content: MassActionContent, places: Sequence[_Place]) -> frozenset[str]:
+    async def _finished(self, content: MassActionContent, places: Sequence[Place]) -> frozenset[str]:
         """The names under which earlier actions have done what these places ask for. What no occasion sets apart is asked for
         anew where the case has moved since it was done."""
         done: dict[str, tuple[str, int]] = {}
@@ -279,7 +185,7 @@ class MassActions:
             for item in await found.to_list(None):
                 left = max(item.get("left", 0), done.get(item["name"], ("", 0))[1])
                 done[item["name"]] = item["case_id"], left
-        if content.kind in _TELLS:
+        if content.kind in TELLS:
             return frozenset(done)
         moved = await self._moved([case_id for case_id, _ in done.values()])
         return frozenset(name for name, (case_id, left) in done.items() if moved.get(case_id, 0) <= left)
@@ -293,16 +199,16 @@ class MassActions:
             moved |= {each["_id"]: each["version"] for each in await self.database[HISTORY].aggregate(latest).to_list(None)}
         return moved
 
-    async def _selected(self, content: MassActionContent, episode: int) -> AsyncIterator[list[_Place]]:
+    async def _selected(self, content: MassActionContent, episode: int) -> AsyncIterator[list[Place]]:
         """The places, page by page."""
-        wanted = _filter(content)
+        wanted = orders_among(content)
         last = ""
         while True:
             after = {"$and": [wanted, {"_id": {"$gt": last}}]} if last else wanted
             fields = {"body.order": 1, "body.standing": 1, "body.facts": 1}
             found = await self.database[ORDERS].find(after, fields).sort("_id", 1).limit(_READ).to_list(_READ)
             now = format_moment(self.clock.now())
-            if places := [place for document in found for place in _places(content, episode, document["body"], now)]:
+            if places := [place for document in found for place in places_of(content, episode, document["body"], now)]:
                 yield places
             if len(found) < _READ:
                 return
@@ -388,7 +294,7 @@ class MassActions:
             if not items:
                 await self.database[MASS_ACTIONS].update_one(mine, {"$set": {"status": "done"}})
                 return True
-            if content.kind in _TELLS and "letter" not in items[0]:
+            if content.kind in TELLS and "letter" not in items[0]:
                 await self._begin_anew(action["_id"], content, actor)
                 return True
             if not await self._do(content, episode, actor, items):
@@ -403,14 +309,14 @@ class MassActions:
     async def _supersede(self, content: MassActionContent, episode: int) -> None:
         """Nobody goes on saying the opposite: what was said before is put down by who works on it before this begins."""
         await self._stop_earlier(content, episode)
-        in_work = _insolvencies(content) | {"episode": {"$lt": episode}, "leased_until": {"$gt": wall_clock()}}
+        in_work = insolvencies(content) | {"episode": {"$lt": episode}, "leased_until": {"$gt": wall_clock()}}
         while await self.database[MASS_ACTIONS].find_one(in_work, {"_id": 1}):
             await asyncio.sleep(_LOOK_S)
             in_work["leased_until"] = {"$gt": wall_clock()}
 
     async def _stop_earlier(self, content: MassActionContent, episode: int) -> None:
         if content.kind == "insolvency":
-            running = _insolvencies(content) | {"episode": {"$lt": episode}, "status": "running"}
+            running = insolvencies(content) | {"episode": {"$lt": episode}, "status": "running"}
             await self.database[MASS_ACTIONS].update_many(running, {"$set": {"status": "stopped"}})
 
     async def _declare(self, mass_id: str, merchant_id: str, insolvent: bool, actor: Actor) -> None:
@@ -428,10 +334,10 @@ class MassActions:
         where nothing was to be done, as all of them wait for letters of other actions."""
         orders = await self.reads.many(ORDERS, {item["order_id"] for item in items})
         tellings = None
-        if content.kind in _TELLS:
-            tellings = await self._tell_once(content, episode, items, orders)
+        if content.kind in TELLS:
+            tellings = await Letters(self.database, self.reads).of_page(content, episode, items, orders)
             if tellings.mails:
-                mails = [(letter, _mail(content, named.values())) for letter, named in tellings.mails.items()]
+                mails = [(letter, mail_of(content, named.values())) for letter, named in tellings.mails.items()]
                 await self.commands.publish(
                     [
                         (NOTIFICATIONS_COMMANDS.name, self.commands.record(mail.order_id, mail, derived(letter, "mail")))
@@ -470,223 +376,9 @@ class MassActions:
             idle = "The case was under review already."
         return _Work(item, told, (command_id, self.commands.record(item["order_id"], command, command_id)), idle)
 
-    async def _tell_once(
-        self, content: MassActionContent, episode: int, page: Sequence[Document], orders: Mapping[str, Document]
-    ) -> _Tellings:
-        """What a page tells: a letter goes out with the first of its items, and names every order whose marker says that it
-        does. All markers of a letter are there before it goes out, and a marker does not change: so the mail is the same
-        whoever sends it again, what it does not name no item says that it was told, and what an action that was stopped had
-        marked and not sent goes out with the next one. A letter was sent once the first item that it names has its result;
-        until then its action sends it, or is left, and what else it names waits for that."""
-        mass_id = page[0]["mass_id"]
-        own = {item["letter"] for item in page}
-        items = await self._of_letters(own)
-        orders = {**orders, **await self.reads.many(ORDERS, {item["order_id"] for item in items} - orders.keys())}
-        kept = await self.reads.many(MASS_TOLD, {item["marker"] for item in items})
-        unmarked = [item for item in items if item["status"] == "waiting" and item["marker"] not in kept]
-        new = {
-            item["marker"]: {"_id": item["marker"], "letter": item["letter"]}
-            for item in await self._to_tell(content, episode, unmarked, orders)
-        }
-        await MongoStore(self.database).append([Append(MASS_TOLD, marker) for marker in new.values()])
-        kept |= await self.reads.many(MASS_TOLD, new)
-        letter_of = {item["_id"]: kept.get(item["marker"], {}).get("letter") for item in page}
-        left = set[str]()
-        if others := {letter for letter in letter_of.values() if letter is not None} - own:
-            left = await self._left(others)
-            theirs = await self._of_letters(others)
-            items += theirs
-            kept |= await self.reads.many(MASS_TOLD, {item["marker"] for item in theirs} - kept.keys())
-        named: dict[str, list[Document]] = {}
-        for item in items:
-            if kept.get(item["marker"], {}).get("letter") == item["letter"]:
-                named.setdefault(item["letter"], []).append(item)
-        unsent = {letter: by for letter, by in named.items() if by[0]["status"] == "waiting"}
-        sending = {letter: by for letter, by in unsent.items() if letter in own or letter in left}
-        order_ids = {letter: [item["order_id"] for item in by] for letter, by in sending.items()}
-        orders |= await self.reads.many(ORDERS, set[str]().union(*order_ids.values()) - orders.keys())
-        return _Tellings(
-            mails={letter: {order_id: orders[order_id]["body"] for order_id in ids} for letter, ids in order_ids.items()},
-            told={
-                item_id
-                for item_id, letter in letter_of.items()
-                if letter is not None and (letter in sending or letter.startswith(f"{mass_id}:"))
-            },
-            awaited={
-                item_id
-                for item_id, letter in letter_of.items()
-                if letter is not None and letter in unsent and letter not in sending
-            },
-        )
-
-    async def _of_letters(self, letters: Collection[str]) -> list[Document]:
-        """The items of these letters, in their order."""
-        found = self.database[MASS_ITEMS].find({"letter": {"$in": sorted(letters)}}, batch_size=10_000)
-        return await found.sort("n", 1).to_list(None)
-
-    async def _left(self, letters: Collection[str]) -> set[str]:
-        """Letters of actions that nobody works on any more. Who does sends them, and may be at their markers."""
-        by_action = {letter: letter.partition(":")[0] for letter in letters}
-        ended = {
-            "_id": {"$in": sorted(set(by_action.values()))},
-            "status": {"$ne": "running"},
-            "leased_until": {"$lte": wall_clock()},
-        }
-        left = {action["_id"] for action in await self.database[MASS_ACTIONS].find(ended, {"_id": 1}).to_list(None)}
-        return {letter for letter, action_id in by_action.items() if action_id in left}
-
-    async def _to_tell(
-        self, content: MassActionContent, episode: int, items: Sequence[Document], orders: Mapping[str, Document]
-    ) -> list[Document]:
-        """Items of which nobody has told yet and something is to be told. That an insolvency is taken back only those are told
-        who were told of it."""
-        bodies = {item["_id"]: orders[item["order_id"]]["body"] for item in items}
-        if content.kind == "carrier_failure":
-            wanted = {item_id for item_id, body in bodies.items() if content.occasion(episode, body) is not None}
-        else:
-            wanted = await self._knowing(content, episode - 1, bodies) if content.takes_back else set(bodies)
-            wanted -= await self._knowing(content, episode, bodies)
-        return [item for item in items if item["_id"] in wanted]
-
-    async def _knowing(self, content: MassActionContent, episode: int, bodies: Mapping[str, Body]) -> set[str]:
-        """Of items, those whose buyer was told what was said of an insolvency: of this very order, or once for all."""
-        markers = {
-            item_id: {
-                _told_of(content.insolvency(body["order"]["order_id"], episode), body),
-                _told_of(content.insolvency(None, episode), body),
-            }
-            for item_id, body in bodies.items()
-        }
-        kept = (await self.reads.many(MASS_TOLD, set[str]().union(*markers.values()))).keys()
-        return {item_id for item_id, either in markers.items() if either & kept}
-
-
-def _address(body: Body) -> str:
-    return body["order"]["buyer"]["email"].strip().casefold()
-
-
-def _buyer(body: Body) -> str:
-    """Whose order it is: the same for all orders with an address, and no address."""
-    return hashlib.sha256(_address(body).encode()).hexdigest()
-
-
-def _text(what: Sequence[Any]) -> str:
-    return orjson.dumps(what).decode()
-
 
 def _pages(all_: Sequence[T]) -> Iterator[Sequence[T]]:
     return (all_[begin : begin + _READ] for begin in range(0, len(all_), _READ))
-
-
-def _told_of(occasion: str, body: Body) -> str:
-    """The marker of an order's buyer that was told of an occasion."""
-    return hashlib.sha256(f"{occasion}\n{_address(body)}".encode()).hexdigest()
-
-
-def _insolvencies(content: MassActionContent) -> dict[str, Any]:
-    """The actions that say of the same merchant that it is insolvent, or not."""
-    return {"content.kind": "insolvency", "content.selection.merchant_id": content.selection.merchant_id}
-
-
-def _filter(content: MassActionContent) -> dict[str, Any]:
-    """Orders among which the selection is; `_places` looks closer."""
-    chosen = content.selection
-    wanted: dict[str, Any] = {"body.standing": {"$exists": True}}
-    if chosen.merchant_id is not None:
-        wanted["body.order.merchant_id"] = chosen.merchant_id
-    if chosen.order_ids is not None:
-        wanted["_id"] = {"$in": list(chosen.order_ids)}
-    if chosen.carrier is not None:
-        wanted["body.facts.carrier"] = chosen.carrier
-    elif chosen.from_ is not None or chosen.to is not None:
-        span = {"$gte": format_moment(chosen.from_)} if chosen.from_ is not None else {}
-        span |= {"$lt": format_moment(chosen.to)} if chosen.to is not None else {}
-        wanted["body.order.placed_at"] = span
-    if content.kind in ("reroute", "decide"):
-        wanted["body.reported_at"] = {"$exists": True}
-    return wanted
-
-
-def _places(content: MassActionContent, episode: int, body: Body, now: str) -> Iterable[_Place]:
-    """The places of an order in a selection: its open cases, else the order itself where its buyer is to be told."""
-    standing = body["standing"]
-    if content.selection.carrier is not None and _under_way(content.selection, body["facts"]) is None:
-        return []
-    if cases := [case["case_id"] for case in standing["open_cases"]]:
-        return [_place(content, episode, body, case_id) for case_id in cases]
-    protection = standing["protection"]
-    protected = protection["state"] == "active" and protection["ends_at"] is not None and protection["ends_at"] > now
-    told = content.kind == "carrier_failure" or (content.kind == "insolvency" and protected)
-    return [_place(content, episode, body, None)] if told else []
-
-
-def _place(content: MassActionContent, episode: int, body: Body, case_id: str | None) -> _Place:
-    order_id = body["order"]["order_id"]
-    occasion = content.occasion(episode, body) if content.kind in _TELLS else None
-    what = [content.kind, content.decide, occasion, case_id or order_id]
-    name = hashlib.sha256(orjson.dumps(what, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    if occasion is None:
-        return _Place(order_id, case_id, name)
-    return _Place(order_id, case_id, name, _buyer(body), _told_of(occasion, body))
-
-
-def _under_way(chosen: Selection, facts: Sequence[Body]) -> str | None:
-    """When what a carrier still has of an order was shipped with it, within the selection's bounds: the last time, if several.
-    None: nothing is awaited from it."""
-    if any(fact["kind"] in _ENDED_WAY for fact in facts):
-        return None
-    shipped = [
-        parse_moment(fact["at"]) for fact in facts if fact["kind"] == "shipped" and fact.get("carrier") == chosen.carrier
-    ]
-    within = [at for at in shipped if (chosen.from_ is None or at >= chosen.from_) and (chosen.to is None or at < chosen.to)]
-    return format_moment(max(within)) if within else None
-
-
-def _items(mass_id: str, content: MassActionContent, places: Sequence[_Place], finished: Collection[str]) -> Iterator[Document]:
-    """The items of an action; the places of a buyer come one after the other, and share letters."""
-    first = 0
-    for number, place in enumerate(places):
-        if place.buyer != places[first].buyer:
-            first = number
-        item: Document = {
-            "_id": f"{mass_id}:{place.case_id or place.order_id}",
-            "mass_id": mass_id,
-            "name": place.name,
-            "n": number,
-            "order_id": place.order_id,
-            "case_id": place.case_id,
-            "status": "waiting",
-        }
-        tells = content.kind in _TELLS
-        if tells:
-            item |= {"letter": f"{mass_id}:{place.buyer}:{(number - first) // _NAMED}", "marker": place.marker}
-        if place.name in finished:
-            item |= {"status": "skipped", "problem": {"detail": "An earlier action has done this."}}
-            item |= {"told": False} if tells else {}
-        yield item
-
-
-def _told_event(content: MassActionContent) -> Literal["insolvency", "insolvency_withdrawn", "carrier_failure"]:
-    if content.kind == "insolvency":
-        return "insolvency_withdrawn" if content.takes_back else "insolvency"
-    return "carrier_failure"
-
-
-def _mail(content: MassActionContent, bodies: Iterable[Body]) -> TellBuyer:
-    """The mail about a buyer's orders, in the first one's name."""
-    order, *others = [Order.model_validate(body["order"]) for body in bodies]
-    return TellBuyer(
-        order_id=order.order_id,
-        order_number=order.order_number,
-        merchant_id=order.merchant_id,
-        merchant_name=order.merchant_name,
-        email=order.buyer.email,
-        name=order.buyer.name,
-        locale=order.buyer.locale or order.merchant_locale,
-        event=_told_event(content),
-        text=content.message,
-        others=tuple(OrderNamed(order_number=each.order_number, merchant_name=each.merchant_name) for each in others),
-    )
 
 
 def _why_untold(content: MassActionContent, body: Body) -> str:

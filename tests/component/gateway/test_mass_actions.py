@@ -19,7 +19,7 @@ from contracts.envelope import Record, decode
 from contracts.notices import TellBuyer
 from contracts.topics import NOTIFICATIONS_COMMANDS, Topic
 from deploy.local import Stack
-from services.gateway import mass
+from services.gateway import mass, mass_selection
 from services.gateway.commands import Commands
 from services.gateway.mass import MassActionContent, MassActions
 from services.gateway.store import HISTORY, MASS_ACTIONS, MASS_ITEMS, MASS_TOLD, ORDERS, PointReads, create_indexes
@@ -181,7 +181,7 @@ async def test_an_item_says_told_only_of_an_order_that_a_mail_names(desk: Desk) 
 
 @pytest.mark.rule("NX-09")
 async def test_who_has_more_orders_than_a_letter_names_gets_a_further_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mass, "_NAMED", 7)
+    monkeypatch.setattr(mass_selection, "_NAMED", 7)
     orders = await desk.orders([1] * 20)
     assert all(item["told"] for item in await desk.done(INSOLVENCY | {"throttle_per_s": 100}))
     assert desk.commands.named() == Counter(orders)
