@@ -52,7 +52,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "de": "Dokumente (PDF oder Bilder, zusammen bis 10 MB)",
     },
     "how_was_it": {"en": "Did all go well with your order?", "de": "War mit Ihrer Bestellung alles in Ordnung?"},
-    "describe": {"en": "What happened? (optional)", "de": "Was ist passiert? (freiwillig)"},
+    "describe": {"en": "What happened?", "de": "Was ist passiert?"},
     "optional": {"en": "optional", "de": "freiwillig"},
     "done": {"en": "Done. Thank you.", "de": "Erledigt. Vielen Dank."},
     "on_its_way": {

@@ -47,6 +47,7 @@ async def page_of(platform: Platform, token: str, **more: Any) -> tuple[str, lis
     assert "noindex" in headers["x-robots-tag"]
     assert "script" not in headers["content-security-policy"].replace("default-src 'none'", "")
     assert "<script" not in answer.text
+    assert not re.search(r"\((\w+)\) \(\1\)", answer.text)  # that a field is optional is said once
     return answer.text, forms_of(answer.text)
 
 
