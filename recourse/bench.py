@@ -14,6 +14,7 @@ from recourse.benching.chaos import BROKER, STORE, blows, compared, disturbed_pl
 from recourse.benching.gateway import bench_gateway
 from recourse.benching.ingest import MAY_GROW, bench_ingest, share_of_floor
 from recourse.benching.insolvency import BEGIN, bench_insolvency, faults
+from recourse.benching.life import bench_life
 from recourse.failing import failing_clearly
 from recourse.instances import TWO_GATEWAYS, TWO_OF_EACH, InstancesOption
 from recourse.replay import play, starting_clock
@@ -87,6 +88,23 @@ def back_test(
         empty_folder(data)
         with start_stack(data, stack, bound=True) as running:
             result = uvloop.run(bench_back_test(running, cases))
+    _show(result, as_json)
+
+
+@app.command()
+def life(
+    file: Annotated[Path | None, typer.Argument(help="Orders to play; generated ones if not given.")] = None,
+    orders: Annotated[int, typer.Option(min=20, help="So many orders.")] = 3_000,
+    seed: Annotated[int, typer.Option(help="What people do is drawn from it.")] = 1,
+    as_json: AsJson = False,
+    data: Data = Path(".recourse/life"),
+    stack: StackOption = Choice.AUTO,
+) -> None:
+    """Orders through their whole life, against as many requests, mails, records and statements with nothing in them."""
+    with failing_clearly(StackError, PlayError, GaveUp, OSError):
+        batch = generate(orders, seed) if file is None else read_export(file, orders)
+        empty_folder(data)
+        result = uvloop.run(bench_life(data, batch, seed, stack))
     _show(result, as_json)
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.conn import AIOKafkaConnection
 
 from chassis.kafka import KafkaPublisher, ensure_topics
@@ -21,7 +22,7 @@ from contracts.actors import Actor
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import derived, merchant_key, order_id_of
 from contracts.orders import MerchantProfile, OrderContent, PutMerchant, RegisterOrder
-from contracts.topics import INTAKE_COMMANDS, INTAKE_EVENTS
+from contracts.topics import INTAKE_COMMANDS, INTAKE_EVENTS, PARTITIONS
 from deploy.local.ports import free_port
 from services.intake.app import serve
 from simulator.generator import generate
@@ -31,10 +32,12 @@ __all__ = [
     "Statements",
     "commands_for",
     "count_intake",
+    "create_topics",
     "events_written",
     "kafka_requests",
     "merchants_for",
     "publish_all",
+    "records_read",
     "store_commands",
 ]
 
@@ -42,6 +45,7 @@ PATIENCE_S = 120.0
 _OFTEN_S, _SELDOM_S = 0.005, 0.05
 """Between two looks at how far a topic is."""
 _STORE_COMMANDS = re.compile(r"^recourse_store_(?P<name>\w+?)_commands(?:_total)? (?P<count>[\d.e+]+)$", re.M)
+_RECORDS = re.compile(r"^recourse_records(?:_total)? (?P<count>[\d.e+]+)$", re.M)
 _BY_ORDERS = ("Fetch", "Produce", "OffsetCommit")
 """Requests that orders cause; the others are caused by time, by the group and by the start of a client."""
 
@@ -100,6 +104,17 @@ def _record(key: str, message: Any) -> tuple[str, Record]:
     return INTAKE_COMMANDS.name, encode(envelope)
 
 
+async def create_topics(settings: Settings, *names: str) -> None:
+    """Topics of a bench's own, as wide as the product's."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    await admin.start()
+    try:
+        # -1: the broker's default; without the empty assignments aiokafka refuses it.
+        await admin.create_topics([NewTopic(settings.prefixed(name), PARTITIONS, -1, replica_assignments={}) for name in names])
+    finally:
+        await admin.close()
+
+
 async def publish_all(settings: Settings, records: Sequence[tuple[str, Record]]) -> None:
     """Publish and wait for the confirmations."""
     publisher = KafkaPublisher(settings)
@@ -153,6 +168,12 @@ async def store_commands(metrics_url: str) -> dict[str, float]:
     """The commands that a service has sent to the store so far, by name, from its `/metrics`."""
     text = await asyncio.to_thread(_read, metrics_url)
     return {match["name"]: float(match["count"]) for match in _STORE_COMMANDS.finditer(text)}
+
+
+async def records_read(metrics_url: str) -> int:
+    """How many records a service's loop has read so far, from its `/metrics`."""
+    match = _RECORDS.search(await asyncio.to_thread(_read, metrics_url))
+    return 0 if match is None else int(float(match["count"]))
 
 
 def _read(url: str) -> str:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
 from chassis.kafka import ensure_topics
 from chassis.settings import Settings
 from contracts.envelope import Record
@@ -30,6 +28,7 @@ from recourse.benching.counting import (
     Statements,
     commands_for,
     count_intake,
+    create_topics,
     events_written,
     merchants_for,
     publish_all,
@@ -94,7 +93,7 @@ async def bench_ingest(stack: Stack, folder: Path, orders: int, seed: int = 1) -
         kafka_idempotent=stack.broker.kind != BrokerKind.TANSU,
     )
     await ensure_topics(settings)
-    await _create_floor_topics(settings)
+    await create_topics(settings, FLOOR_IN, FLOOR_OUT)
     batch = generate(_WARM_UP + orders, seed).orders
     commands = commands_for(batch)
     metrics = f"http://127.0.0.1:{free_port()}/metrics"
@@ -177,13 +176,3 @@ def _start(name: str, command: list[str], settings: Settings, folder: Path, metr
         environment["RECOURSE_HEALTH_PORT"] = metrics.rsplit(":", 1)[1].split("/")[0]
     launch = Launch(name, command, cwd=folder, log=folder / "logs" / f"{name}.log", environment=environment)
     return start(launch, bound=True)
-
-
-async def _create_floor_topics(settings: Settings) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
-    await admin.start()
-    try:
-        topics = [NewTopic(settings.prefixed(name), PARTITIONS, -1, replica_assignments={}) for name in (FLOOR_IN, FLOOR_OUT)]
-        await admin.create_topics(topics)
-    finally:
-        await admin.close()
