@@ -8,7 +8,9 @@ from chassis.settings import Settings
 from engine.programmes import Programmes
 from services.notifications.handlers import NotificationsHandler
 from services.notifications.mail import Sender
-from services.notifications.sender import Mailer, Postman, SmtpServer
+from services.notifications.mailer import Mailer
+from services.notifications.sender import Postman
+from services.notifications.smtp import SmtpServer
 from services.notifications.store import NoticeStore
 
 __all__ = ["serve"]
@@ -25,7 +27,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     sender = settings.read("mail_from", lambda mail_from: Sender.of(mail_from, settings.reply_domain))
     async with open_runtime(settings, "notifications") as runtime:
         store = NoticeStore(runtime.database)
-        await store.create_indexes()
         postman = Postman(
             store=store,
             publisher=runtime.publisher,
@@ -44,7 +45,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         runtime.health.notes.append(lambda: _note(postman))
         runtime.metrics.append(lambda: _metrics(postman))
-        await runtime.run(handler, stop, background=(postman.work,), gather_s=_GATHER_S)
+        if await runtime.begin(stop, store.create_indexes):
+            await runtime.run(handler, stop, background=(postman.work,), gather_s=_GATHER_S)
 
 
 def _note(postman: Postman) -> str:

@@ -12,34 +12,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
-
-import aiosmtplib
 
 from chassis.clock import Clock
 from chassis.errands import Errands, done_at
-from chassis.failures import back_off, retrying
+from chassis.failures import retrying
 from chassis.kafka import KafkaPublisher
 from chassis.service import beside
-from contracts.capability import Capability, mint
 from contracts.envelope import Envelope, Record, encode
 from contracts.ids import derived
-from contracts.mailboxes import ReplyAddress, message_id, reply_address, thread_id
 from contracts.notices import NoticeDelayed, NoticeFailed, NoticeProof, NoticeSent
 from contracts.orders import Merchant
 from contracts.topics import NOTIFICATIONS_EVENTS, PARTITIONS
-from engine.programmes import Programmes
 from services.notifications.bounces import came_back, is_bounce, is_of_earlier_try
-from services.notifications.circulars import circular_words
 from services.notifications.corrections import addressed_id, is_search, missed_in, told_again
 from services.notifications.desks import attention_addresses, handed_over, needs_desk
-from services.notifications.letters import Letter, addresses_of
-from services.notifications.locales import language_of
-from services.notifications.mail import Headers, Sender, render
+from services.notifications.letters import addresses_of
+from services.notifications.mailer import Mailer
+from services.notifications.smtp import Connection, Reply, SmtpServer
 from services.notifications.store import QUEUED, NoticeStore
-from services.notifications.wording import words_of
 
-__all__ = ["Mailer", "Postman", "SmtpServer"]
+__all__ = ["RETRY_AFTER", "Postman"]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +41,6 @@ _WRITTEN = 32
 """Mails written one after the other before the first of them is sent: written in between, each costs twice as much, because
 a processor has then forgotten how. They take some 10 ms together."""
 _IDLE_S = 20.0
-_TIMEOUT_S = 60.0
 _GATHER_S = 1.0
 """How long proofs are gathered: what is told and marked together costs every service that hears of it once."""
 _GATHER_LOOK_S = 0.01
@@ -59,12 +50,6 @@ _UNPROVED_S = 0.5
 _LATE = timedelta(hours=1)
 """A notice of a deadline that is not handed over for so long is told of as delayed: its party has not been told (NX-08)."""
 _LATE_LOOK_S = 60.0
-_BREAKS = 5
-"""How many new connections may end on a mail before that puts it off."""
-_CLOSING = 421
-"""The server ends the connection (RFC 5321, 4.2.1): about the mail it says no more than a connection that breaks."""
-_AWAY = (aiosmtplib.SMTPException, OSError, TimeoutError)
-"""No server, one that will have none of us, or a connection that broke: nothing about the mail in hand."""
 
 RETRY_AFTER = (
     timedelta(minutes=5),
@@ -74,108 +59,6 @@ RETRY_AFTER = (
     timedelta(hours=24),
 )
 """When a mail that the server put off is tried again; after the last of these it has failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpServer:
-    """Where mails are handed over: `smtp://[user:password@]host:port` (STARTTLS where offered) or `smtps://…`."""
-
-    host: str
-    port: int
-    tls: bool
-    username: str | None = None
-    password: str | None = None
-
-    @classmethod
-    def of(cls, url: str) -> "SmtpServer":
-        """Raises ValueError for another kind of address."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-            raise ValueError(f"{url!r} is no mail server; give smtp://[user:password@]host:port or smtps://…")
-        tls = parts.scheme == "smtps"
-        return cls(
-            host=parts.hostname,
-            port=parts.port or (465 if tls else 25),
-            tls=tls,
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-        )
-
-    def client(self, own_name: str) -> aiosmtplib.SMTP:
-        return aiosmtplib.SMTP(
-            hostname=self.host,
-            port=self.port,
-            use_tls=self.tls,
-            username=self.username,
-            password=self.password,
-            local_hostname=own_name,
-            timeout=_TIMEOUT_S,
-        )
-
-
-class Mailer:
-    """Writes the mail of a notice. `clock` dates it."""
-
-    def __init__(self, *, sender: Sender, base_url: str, secret: str, clock: Clock, programmes: Programmes) -> None:
-        self.sender = sender
-        self._base_url = base_url.rstrip("/")
-        self._secret = secret
-        self._clock = clock
-        self._programmes = programmes
-
-    def write(self, notice: Mapping[str, Any], merchant: Merchant) -> bytes:
-        """The mail, with a link that acts as its reader: a buyer on the order, a merchant on this one case. The platform has a
-        key, which no mail replaces, and is written to in English."""
-        if "circular" in notice:
-            return self._circular(notice, merchant)
-        letter = Letter.model_validate(notice["letter"])
-        locales = {"buyer": letter.order.buyer_locale, "merchant": merchant.locale, "platform": "en"}
-        case_id = letter.case.case_id if letter.case else None
-        url = reply_to = None
-        if letter.reader != "platform":
-            capability = Capability(
-                link_id=notice["_id"],
-                order_id=letter.order.order_id,
-                role=letter.reader,
-                case_id=None if letter.reader == "buyer" else case_id,
-            )
-            url = f"{self._base_url}/l/{mint(self._secret, capability)}"
-            answered = ReplyAddress(letter.order.order_id, letter.reader, case_id)
-            reply_to = reply_address(self._secret, self.sender.reply_domain, answered)
-        return render(
-            words_of(letter, merchant, language_of(locales[letter.reader]), self.sender.name, self._programmes),
-            url,
-            Headers(
-                notice_id=notice["_id"],
-                message_id=message_id(self._secret, notice["_id"], self.sender.domain),
-                reply_to=reply_to,
-                thread=thread_id(case_id, self.sender.domain) if case_id else None,
-                kind=letter.kind,
-                to=notice["to"],
-                order_id=letter.order.order_id,
-                case_id=case_id,
-                sent_at=done_at(notice, self._clock),
-            ),
-            self.sender,
-        )
-
-    def _circular(self, notice: Mapping[str, Any], merchant: Merchant) -> bytes:
-        """A mail about a merchant's shop."""
-        circular = notice["circular"]
-        speak = language_of(circular["locale"] or merchant.locale)
-        headers = Headers(
-            notice_id=notice["_id"],
-            message_id=message_id(self._secret, notice["_id"], self.sender.domain),
-            reply_to=None,
-            thread=None,
-            kind=notice["kind"],
-            to=notice["to"],
-            order_id=None,
-            case_id=None,
-            sent_at=done_at(notice, self._clock),
-        )
-        words = circular_words(notice["kind"], circular["about"], merchant, speak, self.sender.name)
-        return render(words, None, headers, self.sender)
 
 
 @dataclass(slots=True)
@@ -192,15 +75,6 @@ class _Ready:
 
     notice: dict[str, Any]
     content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """What came of a mail: the server's code and words."""
-
-    code: int
-    text: str
-    server: str
 
 
 @dataclass(slots=True)
@@ -221,7 +95,7 @@ class Postman:
     _new: dict[str, dict[str, Any]] = field(default_factory=dict)
     _awaited: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Queue[_Ready] = field(default_factory=lambda: asyncio.Queue(maxsize=_WRITTEN))
-    _done: asyncio.Queue[tuple[Mapping[str, Any], _Reply]] = field(default_factory=asyncio.Queue)
+    _done: asyncio.Queue[tuple[Mapping[str, Any], Reply]] = field(default_factory=asyncio.Queue)
 
     def __post_init__(self) -> None:
         self._errands = Errands(self.clock)
@@ -252,8 +126,10 @@ class Postman:
         self._awaited.set()
         return self.unsent()
 
-    def unreachable(self, error: BaseException) -> None:
-        """A connection could not be opened."""
+    def _reached(self) -> None:
+        self.away = ""
+
+    def _unreachable(self, error: BaseException) -> None:
         self.counters.refused_connections += 1
         if not self.away:
             log.warning("the mail server cannot be reached, mails wait: %s", error)
@@ -309,7 +185,7 @@ class Postman:
                 written.append(_Ready(notice, self.mailer.write(notice, merchant)))
             except Exception as error:
                 log.exception("%s cannot be written", notice["_id"])
-                self._done.put_nowait((notice, _Reply(554, f"not written: {type(error).__name__}: {error}", "")))
+                self._done.put_nowait((notice, Reply(554, f"not written: {type(error).__name__}: {error}", "")))
         return written
 
     async def _of_desks(
@@ -398,7 +274,7 @@ class Postman:
 
     async def _send(self) -> None:
         """One connection, opened when there is something to send and closed when there has been nothing for a while."""
-        connection = _Connection(self)
+        connection = Connection(self.server, self.mailer.sender, self._reached, self._unreachable)
         try:
             while True:
                 try:
@@ -432,7 +308,7 @@ class Postman:
                 outcomes.append(self._done.get_nowait())
             await self._settle(outcomes)
 
-    async def _settle(self, outcomes: Sequence[tuple[Mapping[str, Any], _Reply]]) -> None:
+    async def _settle(self, outcomes: Sequence[tuple[Mapping[str, Any], Reply]]) -> None:
         notices: dict[str, Mapping[str, Any]] = {}
         proofs: dict[str, NoticeProof] = {}
         for notice, reply in outcomes:
@@ -482,7 +358,7 @@ class Postman:
         await self.publisher.publish(records)
         await self.store.told_late([notice["_id"] for notice in notices])
 
-    async def _postpone(self, notice: Mapping[str, Any], reply: _Reply) -> None:
+    async def _postpone(self, notice: Mapping[str, Any], reply: Reply) -> None:
         wait = RETRY_AFTER[notice["tries"]]
         retry_at = self.clock.now() + wait
         words = f"{reply.code} {reply.text}"
@@ -491,78 +367,6 @@ class Postman:
         await retrying(lambda: self.store.postpone(notice["_id"], retry_at, words), _waiting)
         self.counters.postponed += 1
         self._errands.put_off(notice["_id"], notice["partition"], retry_at)
-
-
-class _Connection:
-    """A connection that is used for many mails and outlives its server's absence."""
-
-    def __init__(self, postman: Postman) -> None:
-        self._postman = postman
-        self._sender = postman.mailer.sender
-        self._client: aiosmtplib.SMTP | None = None
-        self._name = ""
-
-    async def deliver(self, to: str, content: bytes) -> _Reply:
-        """Hand a mail over, however long the server is away; what it then says about this mail."""
-        away, broken = 0, 0
-        while True:
-            fresh = self._client is None
-            try:
-                client = self._client or await self._open()
-            except _AWAY as error:
-                away += 1
-                self._postman.unreachable(error)
-                await asyncio.sleep(back_off(away))
-                continue
-            self._postman.away = ""
-            try:
-                options = () if to.isascii() else ("SMTPUTF8",)
-                _, words = await client.sendmail(self._sender.return_path, [to], content, mail_options=options)
-                return _Reply(250, words, self._name)
-            except (aiosmtplib.SMTPNotSupported, ValueError) as impossible:
-                return _Reply(553, f"not handed over: {impossible}", self._name)
-            except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as refused:
-                about = refused.recipients[0] if isinstance(refused, aiosmtplib.SMTPRecipientsRefused) else refused
-                if about.code != _CLOSING:
-                    return _Reply(about.code, about.message, self._name)
-                why = f"{about.code} {about.message}"
-            except _AWAY as error:
-                why = str(error)
-            self.drop()
-            broken += fresh  # that it ended one that was idle says nothing about this mail
-            if broken == _BREAKS:
-                return _Reply(451, f"the connection ended each time: {why}", self._name)
-            if fresh:
-                await asyncio.sleep(back_off(broken))
-
-    async def _open(self) -> aiosmtplib.SMTP:
-        client = self._postman.server.client(self._sender.domain)
-        await client.connect()
-        try:
-            greeted = client.last_ehlo_response or await client.ehlo()
-        except BaseException:
-            client.close()
-            raise
-        said = greeted.message.split()
-        self._name = (
-            f"{said[0] if said else self._postman.server.host} ({self._postman.server.host}:{self._postman.server.port})"
-        )
-        self._client = client
-        return client
-
-    async def close(self) -> None:
-        """End the connection politely."""
-        client, self._client = self._client, None
-        if client is not None:
-            try:
-                await client.quit()
-            except _AWAY:
-                client.close()
-
-    def drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
 
 
 def _addresses(notice: Mapping[str, Any], merchant: Merchant) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from services.notifications.handlers import notice_of
 from services.notifications.letters import notices_for
 from services.notifications.locales import LANGUAGES, language_of
 from services.notifications.mail import Headers, Sender, render
-from services.notifications.sender import Mailer
+from services.notifications.mailer import Mailer
 from services.notifications.wording import Words
 from tests.unit.notifications.story import CASE_ID, ORDER_ID, REPORTED, STANDING, Story, check_in, euros, merchant, order
 

@@ -12,10 +12,11 @@ import pytest
 from chassis.clock import RealClock, SandboxClock
 from contracts.platform import ClockTick
 from deploy.local.ports import free_port
-from services.notifications import sender
+from services.notifications import smtp
 from services.notifications.handlers import notice_of
 from services.notifications.letters import notices_for
-from services.notifications.sender import Postman, SmtpServer
+from services.notifications.sender import Postman
+from services.notifications.smtp import Connection, Reply, SmtpServer
 from tests.unit.notifications.story import check_in, merchant
 from tests.unit.notifications.test_mails import AT, MAILER, mailer
 
@@ -81,10 +82,10 @@ def postman(port: int) -> Postman:
 
 
 @asynccontextmanager
-async def serving(answers: dict[str, Any]) -> AsyncIterator[tuple[Server, Any]]:
+async def serving(answers: dict[str, Any]) -> AsyncIterator[tuple[Server, Connection]]:
     server, port = Server(answers), free_port()
     listening = await asyncio.start_server(server.handle, "127.0.0.1", port)
-    connection = sender._Connection(postman(port))
+    connection = Connection(SmtpServer.of(f"smtp://127.0.0.1:{port}"), MAILER.sender, lambda: None, lambda error: None)
     try:
         yield server, connection
     finally:
@@ -94,7 +95,7 @@ async def serving(answers: dict[str, Any]) -> AsyncIterator[tuple[Server, Any]]:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "back_off", lambda attempt: 0.01)
+    monkeypatch.setattr(smtp, "back_off", lambda attempt: 0.01)
 
 
 def once(first: str | None, then: str) -> Callable[[], str | None]:
@@ -204,7 +205,7 @@ async def test_on_the_test_clock_a_mail_was_sent_when_it_fell_due(notice: dict[s
     sending = dataclasses.replace(postman(1), clock=clock, store=Settling())  # type: ignore[arg-type]
     (request,) = notices_for(check_in(), None)
     notice = notice_of(request, "cause", 3, "2019-08-02T12:00:00.000Z") | notice
-    await sending._settle([(notice, sender._Reply(250, "kept", "mx.b.example"))])
+    await sending._settle([(notice, Reply(250, "kept", "mx.b.example"))])
     assert settled[notice["_id"]]["at"] == sent_at
     mail = mailer(clock).write(notice, merchant())
     assert f"X-Recourse-Sent-At: {sent_at}\r\n".encode() in mail
@@ -228,7 +229,7 @@ async def test_the_words_of_a_refusal_stay_out_of_the_log(caplog: pytest.LogCapt
         "letter": {},
         "created_at": AT,
     }
-    reply = sender._Reply(550, "<b@b.example> is unknown", "mx.b.example")
+    reply = Reply(550, "<b@b.example> is unknown", "mx.b.example")
     await sending._settle([(notice, reply)])
     assert settled["ntc_1"]["server_reply"] == "550 <b@b.example> is unknown"
     assert "ntc_1 was refused with 550" in caplog.text
