@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from msgspec import Struct
 from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
@@ -130,6 +130,7 @@ class MongoStore:
         self.database = database
         self._collections: dict[str, Collection] = {}
         self._transactions = True
+        self._sessions: list[AsyncIOMotorClientSession] = []
 
     def _collection(self, name: str) -> Collection:
         """The driver's object of a collection, made once: making it costs as much as the query."""
@@ -169,8 +170,7 @@ class MongoStore:
         changes = sum(not isinstance(operation, InsertOne) for operation in operations)
         if self._transactions and changes >= _WORTH_A_TRANSACTION:
             try:
-                async with await self.database.client.start_session() as session, session.start_transaction():
-                    await collection.bulk_write(operations, ordered=False, session=session)
+                await self._together(collection, operations)
                 return []
             except BulkWriteError as failed:
                 _duplicates(failed)
@@ -184,6 +184,18 @@ class MongoStore:
         except BulkWriteError as failed:
             return _duplicates(failed)
         return []
+
+    async def _together(self, collection: Collection, operations: Sequence[_Operation]) -> None:
+        """Write in one transaction. Its session is kept for the next one, for to begin and to end one costs the driver as much
+        as the transaction; one in which something went wrong is not used again."""
+        session = self._sessions.pop() if self._sessions else await self.database.client.start_session()
+        try:
+            async with session.start_transaction():
+                await collection.bulk_write(operations, ordered=False, session=session)
+        except BaseException:
+            await session.end_session()
+            raise
+        self._sessions.append(session)
 
     async def append(self, appends: Sequence[Append]) -> None:
         """Insert what is not there yet. One insert a collection."""

@@ -75,6 +75,29 @@ async def test_who_lost_is_named_and_the_others_are_written(database: Database) 
     assert await contents(store, *"abcd") == {"a": "second", "b": "another owner's", "c": "second", "d": "new"}
 
 
+async def test_a_session_is_begun_once_and_again_after_somebody_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MongoStore(database)
+    await store.write(written("ab", 0, "first"))
+    begin, begun = database.client.start_session, 0
+
+    async def counting() -> Any:
+        nonlocal begun
+        begun += 1
+        return await begin()
+
+    monkeypatch.setattr(database.client, "start_session", counting, raising=False)
+
+    assert await store.write(written("ab", 1, "second")) == set()
+    assert await store.write(written("ab", 2, "third")) == set()
+    assert begun == 1
+    assert await store.write(written("ab", 1, "late")) == {0, 1}
+    assert await store.write(written("ab", 3, "fourth")) == set()
+    assert begun == 2
+    assert await contents(store, "a", "b") == {"a": "fourth", "b": "fourth"}
+
+
 async def test_a_store_without_transactions_is_asked_for_one_once(
     database: Database, counter: CommandCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
