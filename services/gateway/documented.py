@@ -26,18 +26,23 @@ def documented(
     query: Mapping[str, str] | None = None,
     headers: tuple[str, ...] = (),
     answers: Mapping[int, str] | None = None,
+    gives: Any = None,
+    late: bool = False,
     public: bool = False,
     page: bool = False,
 ) -> dict[str, Any]:
     """The `opt` of a route. `query` has the parameters with a sentence each, `headers` the request headers beyond the usual,
-    `answers` the statuses; `public` where no key is needed. A `page` is for people, whose mail programs and search engines add
-    parameters of their own to its address."""
+    `answers` the statuses. `gives`: the type of what an answer of success shows, by media type where that is not JSON; `late`
+    where the outcome may not be there within the wait, so that 202 promises it. `public` where no key is needed. A `page` is
+    for people, whose mail programs and search engines add parameters of their own to its address."""
     return {
         "body": body,
         "content_type": content_type,
         "query": dict(query or {}),
         "headers": headers,
         "answers": dict(answers or {}),
+        "gives": gives if isinstance(gives, Mapping) else {"application/json": gives} if gives is not None else {},
+        "late": late,
         "public": public,
         "page": page,
     }

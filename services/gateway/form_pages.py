@@ -30,6 +30,7 @@ from services.gateway.resources.form_reports import (
     outcome_of,
     report_by_form,
 )
+from services.gateway.shown.values import HTML
 from services.gateway.uploads import PAGES_AT_ONCE, Upload, upload_of
 from services.gateway.wording import language_of, words
 
@@ -41,7 +42,7 @@ __all__ = ["routes"]
     operation_id="openForm",
     summary="The page of a merchant's form",
     media_type="text/html",
-    opt=documented(answers={200: "A page."}, public=True, page=True),
+    opt=documented(answers={200: "A page."}, public=True, page=True, gives=HTML),
 )
 async def open_form(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[Any]:
     """In English or German, as the form or its merchant has it."""
@@ -101,7 +102,10 @@ async def _sent_once(request: AnyRequest, gateway: Gateway, form: OpenForm, uplo
     summary="The page of a report whose outcome was not there at once",
     media_type="text/html",
     opt=documented(
-        answers={200: "It is on its way; looks again by itself.", 303: "To the page of the new case."}, public=True, page=True
+        answers={200: "It is on its way; looks again by itself.", 303: "To the page of the new case."},
+        public=True,
+        page=True,
+        gives=HTML,
     ),
 )
 async def open_form_report(

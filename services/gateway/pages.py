@@ -38,6 +38,8 @@ from services.gateway.resources.cases import act, action_command
 from services.gateway.resources.evidence import content_of, keep
 from services.gateway.resources.messages import MessageRequest, thread, write
 from services.gateway.resources.reports import ReportRequest, submit
+from services.gateway.shown.orders import FILE
+from services.gateway.shown.values import HTML
 from services.gateway.store import MERCHANTS
 from services.gateway.uploads import PAGES_AT_ONCE, Upload, safe_name, upload_of
 from services.gateway.wording import language_of, words
@@ -48,7 +50,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _REPORT = "report"
 
-_PUBLIC = documented(answers={200: "A page."}, public=True, page=True)
+_PUBLIC = documented(answers={200: "A page."}, public=True, page=True, gives=HTML)
 _SENT = documented(content_type="multipart/form-data", answers={303: "Back to the page."}, public=True, page=True)
 
 
@@ -84,7 +86,7 @@ async def open_link(request: AnyRequest, gateway: TheGateway, token: FromPath[st
     "/l/{token:str}/evidence/{evidence_id:str}",
     operation_id="openEvidence",
     summary="A file of a case, for the bearer of a link",
-    opt=_PUBLIC,
+    opt=documented(answers={200: "The file, to be saved."}, gives=FILE, public=True, page=True),
 )
 async def open_evidence(
     request: AnyRequest, gateway: TheGateway, token: FromPath[str], evidence_id: FromPath[str]

@@ -15,7 +15,7 @@ from multipart import (  # another distribution may lie over its name
 from services.gateway.problems import field_error, too_large, unreadable, unsupported
 from services.gateway.requests import AnyRequest
 
-__all__ = ["EVIDENCE_LIMIT", "PAGES_AT_ONCE", "Upload", "media_type_of_bytes", "safe_name", "upload_of"]
+__all__ = ["EVIDENCE_LIMIT", "EVIDENCE_TYPES", "PAGES_AT_ONCE", "Upload", "media_type_of_bytes", "safe_name", "upload_of"]
 
 EVIDENCE_LIMIT = 10 * 1024 * 1024
 """The most bytes of a file."""
@@ -24,7 +24,7 @@ PAGES_AT_ONCE = asyncio.Semaphore(12)
 that the public ways in do not block those."""
 _FIELD_LIMIT = 64 * 1024
 _ENVELOPE_LIMIT = 256 * 1024
-_TAKEN = frozenset({"application/pdf", "image/jpeg", "image/png", "image/gif", "image/webp"})
+EVIDENCE_TYPES = ("application/pdf", "image/jpeg", "image/png", "image/gif", "image/webp")
 _HEAD = 4096
 _MOST_FILES = 20
 _READ_S = 60.0
@@ -44,7 +44,7 @@ def media_type_of_bytes(content: bytes) -> str | None:
         best = puremagic.magic_string(content[:_HEAD])[0]
     except (puremagic.PureError, ValueError, IndexError):
         return None
-    return best.mime_type if best.mime_type in _TAKEN else None
+    return best.mime_type if best.mime_type in EVIDENCE_TYPES else None
 
 
 def safe_name(name: str) -> str:

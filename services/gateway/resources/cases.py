@@ -32,6 +32,7 @@ from services.gateway.projector import Body, file_of
 from services.gateway.representations import case_shown, preview_shown
 from services.gateway.requests import AnyRequest, field_errors, if_match, json_body, preference, require_readable
 from services.gateway.shops import Shop
+from services.gateway.shown.cases import Case, CasePage, GuestCase, GuestPreview, Preview
 from services.gateway.store import ORDERS
 
 __all__ = ["ActionRequest", "act", "action_command", "routes"]
@@ -75,7 +76,7 @@ def _action_of(raw: bytes) -> ActionRequest:
     "/v1/cases/{case_id:str}",
     operation_id="getCase",
     summary="A case, with what its caller can do now",
-    opt=documented(answers={200: "The case."}),
+    opt=documented(answers={200: "The case."}, gives=Case | GuestCase),
 )
 async def get_case(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
     """For the platform, the merchant and its partner, and the bearer of a link of its order."""
@@ -97,6 +98,8 @@ async def _answered(request: AnyRequest, gateway: Gateway, principal: Principal,
         body=ActionRequest,
         headers=CONDITIONAL,
         answers={200: "The case as it then is.", 409: "action-not-allowed", 412: "version-mismatch"},
+        gives=Case | GuestCase,
+        late=True,
     ),
 )
 async def act_on_case(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
@@ -182,11 +185,7 @@ def _takes_label(gateway: Gateway, body: Body, case_id: str, action: str) -> boo
     operation_id="previewAction",
     summary="What an action would do, without doing it (NX-04)",
     status_code=200,
-    opt=documented(
-        body=ActionRequest,
-        headers=CONDITIONAL,
-        answers={200: "{state, turn, outcome, deadlines, money, messages, payout, protection} as they would be."},
-    ),
+    opt=documented(body=ActionRequest, headers=CONDITIONAL, answers={200: "As it would be."}, gives=Preview | GuestPreview),
 )
 async def preview_action(
     request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]
@@ -226,7 +225,8 @@ async def preview_action(
             "counts": "`true`: beside the items, how many there are over all pages. Who sees every shop names one.",
             **PAGED,
         },
-        answers={200: "{items, next, counts: {all, reported, running, finished} where asked for}"},
+        answers={200: "Cases that the caller may see."},
+        gives=CasePage,
     ),
 )
 async def list_cases(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:

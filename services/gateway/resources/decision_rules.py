@@ -26,6 +26,7 @@ from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import CONDITIONAL, PAGED, documented, query
 from services.gateway.problems import ProblemError, field_error
 from services.gateway.requests import AnyRequest, if_match, json_body, parsed, preference
+from services.gateway.shown.platform import BackTest, DecisionRule, DecisionRulePage
 from services.gateway.store import BACK_TESTS, PLATFORM
 
 __all__ = ["routes"]
@@ -100,6 +101,8 @@ async def _latest_of(gateway: Gateway, rule_id: str) -> dict[str, Any]:
     opt=documented(
         body=DecisionRuleRequest,
         answers={201: "The rule with its id, in version 1.", 409: "too-many-rules"},
+        gives=DecisionRule,
+        late=True,
     ),
 )
 async def create_rule(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
@@ -126,7 +129,7 @@ async def _ask(request: AnyRequest, gateway: Gateway, key: str, command: Message
     operation_id="listDecisionRules",
     summary="The rules, in the order in which they are asked",
     description=_FOR_WHOM,
-    opt=documented(query=PAGED, answers={200: "{items, next}: each rule in its latest version."}),
+    opt=documented(query=PAGED, answers={200: "Each rule in its latest version."}, gives=DecisionRulePage),
 )
 async def list_rules(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """Those that were not withdrawn."""
@@ -149,6 +152,7 @@ async def list_rules(request: AnyRequest, gateway: TheGateway, principal: Caller
     opt=documented(
         query={"version": "Another version than the latest; also of a rule that was withdrawn."},
         answers={200: "The rule."},
+        gives=DecisionRule,
     ),
 )
 async def get_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, rule_id: FromPath[str]) -> Response[bytes]:
@@ -173,6 +177,8 @@ async def get_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, 
         body=DecisionRuleRequest,
         headers=CONDITIONAL,
         answers={200: "The rule in its new version.", 409: "too-many-rules", 412: "version-mismatch"},
+        gives=DecisionRule,
+        late=True,
     ),
 )
 async def put_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, rule_id: FromPath[str]) -> Response[bytes]:
@@ -198,7 +204,7 @@ async def put_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, 
     summary="Take a rule away",
     description=_FOR_WHOM,
     status_code=200,  # for Litestar, which lets no handler of a 204 answer with a problem's body
-    opt=documented(headers=CONDITIONAL, answers={204: "It decides nothing any more.", 412: "version-mismatch"}),
+    opt=documented(headers=CONDITIONAL, answers={204: "It decides nothing any more.", 412: "version-mismatch"}, late=True),
 )
 async def withdraw_rule(request: AnyRequest, gateway: TheGateway, principal: Caller, rule_id: FromPath[str]) -> Response[bytes]:
     """What it has decided stays decided."""
@@ -219,14 +225,7 @@ async def withdraw_rule(request: AnyRequest, gateway: TheGateway, principal: Cal
     summary="Try a rule on past cases (NX-18)",
     description=_FOR_WHOM,
     status_code=200,
-    opt=documented(
-        body=BackTestRequest,
-        answers={
-            200: "{back_test_id, cases, matched, decided, capped, cost, costs, decisions: [{case_id, decision}]}: of all cases "
-            "in the span, those that the rule fits, those it would have refunded and those beyond a cap; `cost` in the "
-            "rule's currency, `costs` by currency."
-        },
-    ),
+    opt=documented(body=BackTestRequest, answers={200: "What it would have done."}, gives=BackTest, late=True),
 )
 async def run_back_test(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """The rule alone, caps included, as if it had always been in force; nothing is changed. `decision` is refund, capped or
@@ -262,7 +261,7 @@ async def run_back_test(request: AnyRequest, gateway: TheGateway, principal: Cal
     operation_id="getBackTest",
     summary="The result of a back-test",
     description=_FOR_WHOM,
-    opt=documented(answers={200: "As it was answered; kept for 48 hours."}),
+    opt=documented(answers={200: "As it was answered; kept for 48 hours."}, gives=BackTest),
 )
 async def get_back_test(gateway: TheGateway, principal: Caller, back_test_id: FromPath[str]) -> Response[bytes]:
     """Also where its POST was answered with 202."""

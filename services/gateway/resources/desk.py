@@ -21,6 +21,7 @@ from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest, if_match, json_body, locale_of, parsed, preference
 from services.gateway.shops import desk_of
+from services.gateway.shown import merchants as shown
 
 __all__ = ["change", "item_page", "item_shown", "routes", "taken_away"]
 
@@ -91,11 +92,14 @@ async def change(
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """A list of the desk as its routes name it: `noun` for people, `operation` in ids of operations."""
+    """A list of the desk as its routes name it: `noun` for people, `operation` in ids of operations; and the types of what it
+    shows, an `item` and a `page`."""
 
     name: DeskList
     noun: str
     operation: str
+    item: type
+    page: type
 
     @property
     def path(self) -> str:
@@ -114,7 +118,7 @@ def _creating(of: _List) -> HTTPRouteHandler:
         operation_id=f"create{of.operation}",
         summary=f"A new {of.noun}",
         description=_FOR_WHOM,
-        opt=documented(body=model, answers={201: f"The {of.noun} with its id.", 409: "list-full"}),
+        opt=documented(body=model, answers={201: f"The {of.noun} with its id.", 409: "list-full"}, gives=of.item, late=True),
     )
     async def create(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
@@ -139,7 +143,7 @@ def _listing(of: _List) -> HTTPRouteHandler:
         operation_id=f"list{of.operation}s",
         summary=f"Every {of.noun}, the oldest first",
         description=_FOR_WHOM,
-        opt=documented(query=PAGED, answers={200: "{items, next}"}),
+        opt=documented(query=PAGED, answers={200: "A page of them."}, gives=of.page),
     )
     async def listing(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
@@ -156,7 +160,7 @@ def _reading(of: _List) -> HTTPRouteHandler:
         operation_id=f"get{of.operation}",
         summary=f"One {of.noun}",
         description=_FOR_WHOM,
-        opt=documented(answers={200: f"The {of.noun}."}),
+        opt=documented(answers={200: f"The {of.noun}."}, gives=of.item),
     )
     async def read(
         gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
@@ -177,7 +181,13 @@ def _replacing(of: _List) -> HTTPRouteHandler:
         operation_id=f"put{of.operation}",
         summary=f"Replace a {of.noun}",
         description=_FOR_WHOM,
-        opt=documented(body=model, headers=CONDITIONAL, answers={200: f"The {of.noun} as it now is.", 412: "version-mismatch"}),
+        opt=documented(
+            body=model,
+            headers=CONDITIONAL,
+            answers={200: f"The {of.noun} as it now is.", 412: "version-mismatch"},
+            gives=of.item,
+            late=True,
+        ),
     )
     async def replace(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
@@ -202,7 +212,7 @@ def _removing(of: _List) -> HTTPRouteHandler:
         summary=f"Take a {of.noun} away",
         description=_FOR_WHOM,
         status_code=200,
-        opt=documented(headers=CONDITIONAL, answers={204: "It is gone.", 409: "in-use", 412: "version-mismatch"}),
+        opt=documented(headers=CONDITIONAL, answers={204: "It is gone.", 409: "in-use", 412: "version-mismatch"}, late=True),
     )
     async def remove(
         request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
@@ -234,11 +244,7 @@ async def taken_away(
     "/v1/merchants/{merchant_id:str}/absences/{item_id:str}/forecast",
     operation_id="forecastAbsence",
     summary="What an absence will bring: the deadlines that fall into it, with the deputy and a hand-over note (NX-17)",
-    opt=documented(
-        answers={
-            200: "{absence_id, consultant, from, to, deputy, note?, deadlines [{case_id, …, due_at, deputy}], hand_over_note}"
-        }
-    ),
+    opt=documented(answers={200: "The forecast."}, gives=shown.AbsenceForecast),
 )
 async def forecast_absence(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], item_id: FromPath[str]
@@ -253,10 +259,10 @@ async def forecast_absence(
 
 
 _LISTS = (
-    _List("consultants", "consultant", "Consultant"),
-    _List("assignment-rules", "assignment rule", "AssignmentRule"),
-    _List("absences", "absence", "Absence"),
-    _List("status-labels", "status label", "StatusLabel"),
+    _List("consultants", "consultant", "Consultant", shown.Consultant, shown.ConsultantPage),
+    _List("assignment-rules", "assignment rule", "AssignmentRule", shown.AssignmentRule, shown.AssignmentRulePage),
+    _List("absences", "absence", "Absence", shown.Absence, shown.AbsencePage),
+    _List("status-labels", "status label", "StatusLabel", shown.StatusLabelItem, shown.StatusLabelPage),
 )
 _ROUTES = (_creating, _listing, _reading, _replacing, _removing)
 routes = (*(route(of) for of in _LISTS for route in _ROUTES), forecast_absence)

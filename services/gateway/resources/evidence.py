@@ -20,6 +20,7 @@ from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, field_error, unavailable, unsupported
 from services.gateway.projector import Body
 from services.gateway.requests import AnyRequest, known_id
+from services.gateway.shown.orders import FILE, EvidenceFile
 from services.gateway.store import EVIDENCE, MESSAGES, Document
 from services.gateway.uploads import Upload, media_type_of_bytes, safe_name, upload_of
 
@@ -40,10 +41,11 @@ _AT_ONCE = asyncio.Semaphore(6)
     opt=documented(
         content_type="multipart/form-data",
         answers={
-            201: "{evidence_id, order_id, sha256, size, media_type, name, kind?, visible_to}",
+            201: "The file, with its id.",
             413: "more than 10 MiB",
             415: "none of PDF, JPEG, PNG, GIF and WebP",
         },
+        gives=EvidenceFile,
     ),
 )
 async def upload_evidence(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
@@ -220,7 +222,7 @@ async def readable(gateway: Gateway, principal: Principal, evidence_id: str) -> 
     "/v1/evidence/{evidence_id:str}",
     operation_id="getEvidence",
     summary="What a file is, and who sees it",
-    opt=documented(answers={200: "{evidence_id, order_id, sha256, size, media_type, name, visible_to}"}),
+    opt=documented(answers={200: "What is known of the file."}, gives=EvidenceFile),
 )
 async def get_evidence(
     request: AnyRequest, gateway: TheGateway, principal: Caller, evidence_id: FromPath[str]
@@ -233,7 +235,7 @@ async def get_evidence(
     "/v1/evidence/{evidence_id:str}/content",
     operation_id="getEvidenceContent",
     summary="The bytes of a file",
-    opt=documented(answers={200: "The file, to be saved."}),
+    opt=documented(answers={200: "The file, to be saved."}, gives=FILE),
 )
 async def get_content(
     request: AnyRequest, gateway: TheGateway, principal: Caller, evidence_id: FromPath[str]

@@ -15,6 +15,7 @@ from services.gateway.problems import ProblemError
 from services.gateway.projector import Body
 from services.gateway.representations import standing_version
 from services.gateway.requests import AnyRequest, if_match, json_body, known_id, parsed, preference
+from services.gateway.shown.orders import RecordedFact
 
 __all__ = ["routes"]
 
@@ -31,6 +32,8 @@ __all__ = ["routes"]
             200: "The fact of this kind that its `external_id` had brought before.",
             412: "version-mismatch: of the order",
         },
+        gives=RecordedFact,
+        late=True,
     ),
 )
 async def record_fact(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:

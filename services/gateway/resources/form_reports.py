@@ -41,6 +41,7 @@ from services.gateway.requests import AnyRequest, json_body, media_type_of, pars
 from services.gateway.resources.evidence import checked_type, put_file, take_back
 from services.gateway.resources.reports import ReportRequest, reported
 from services.gateway.shops import desk_of
+from services.gateway.shown.merchants import FormReported, FormReportOutcome
 from services.gateway.store import MERCHANTS, ORDERS
 from services.gateway.uploads import PAGES_AT_ONCE, Upload, safe_name, upload_of
 
@@ -140,12 +141,14 @@ def limited(form: OpenForm) -> None:
     opt=documented(
         body=FormReport,
         answers={
-            201: "{report_id, case_id, link: {url, token}}: the link reads and acts on the case.",
+            201: "The report; its link reads and acts on the case.",
             202: "{command_id, status}: its outcome is at the Location.",
             409: "report-refused, with `refusal`",
             429: "rate-limited",
         },
         public=True,
+        gives=FormReported,
+        late=True,
     ),
 )
 async def submit_by_form(request: AnyRequest, gateway: TheGateway, token: FromPath[str]) -> Response[bytes]:
@@ -320,10 +323,7 @@ async def _about(gateway: Gateway, form: OpenForm, wanted: FormReport) -> _About
     "/v1/forms/{token:str}/reports/{receipt:str}",
     operation_id="getFormReport",
     summary="What became of a report by form that was answered with 202",
-    opt=documented(
-        answers={200: "{command_id, status: pending|done|refused, result: {href, report_id, case_id, link}, problem}"},
-        public=True,
-    ),
+    opt=documented(answers={200: "How it stands."}, public=True, gives=FormReportOutcome),
 )
 async def get_form_report(gateway: TheGateway, token: FromPath[str], receipt: FromPath[str]) -> Response[bytes]:
     """At the `Location` of that answer, for 48 hours."""

@@ -15,6 +15,8 @@ from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest, json_body, parsed
 from services.gateway.resources.desk import change, item_page, item_shown, taken_away
 from services.gateway.shops import desk_of
+from services.gateway.shown.merchants import Form as ShownForm
+from services.gateway.shown.merchants import FormPage
 
 __all__ = ["routes"]
 
@@ -29,7 +31,7 @@ def _shown(gateway: Gateway, merchant_id: str, form: Form) -> dict[str, Any]:
     "/v1/merchants/{merchant_id:str}/forms",
     operation_id="createForm",
     summary="A form by link for what was sold over a channel",
-    opt=documented(body=FormContent, answers={201: "{form_id, url, token, channel, locale?, version}", 409: "list-full"}),
+    opt=documented(body=FormContent, answers={201: "The form with its link.", 409: "list-full"}, gives=ShownForm, late=True),
 )
 async def create_form(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
@@ -54,7 +56,7 @@ async def create_form(
     "/v1/merchants/{merchant_id:str}/forms",
     operation_id="listForms",
     summary="The forms of a merchant, the oldest first",
-    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+    opt=documented(query=PAGED, answers={200: "Forms with their links."}, gives=FormPage),
 )
 async def list_forms(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
@@ -68,7 +70,7 @@ async def list_forms(
     "/v1/merchants/{merchant_id:str}/forms/{form_id:str}",
     operation_id="getForm",
     summary="A form of a merchant",
-    opt=documented(answers={200: "{form_id, url, token, channel, locale?, version}"}),
+    opt=documented(answers={200: "The form with its link."}, gives=ShownForm),
 )
 async def get_form(
     gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], form_id: FromPath[str]
@@ -85,7 +87,7 @@ async def get_form(
     operation_id="withdrawForm",
     summary="Withdraw a form: its link leads nowhere any more",
     status_code=200,
-    opt=documented(headers=CONDITIONAL, answers={204: "It is withdrawn; what was reported through it stays."}),
+    opt=documented(headers=CONDITIONAL, answers={204: "It is withdrawn; what was reported through it stays."}, late=True),
 )
 async def withdraw_form(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], form_id: FromPath[str]

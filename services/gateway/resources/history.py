@@ -13,6 +13,7 @@ from services.gateway.documented import PAGED, documented, query
 from services.gateway.problems import wrong_query
 from services.gateway.representations import entry_shown
 from services.gateway.requests import AnyRequest
+from services.gateway.shown.cases import HistoryPage
 from services.gateway.store import HISTORY
 
 __all__ = ["routes"]
@@ -24,9 +25,8 @@ __all__ = ["routes"]
     summary="Every event of a case, oldest first, in its hash chain",
     opt=documented(
         query={"as_of": "Only what had happened by this moment (RFC 3339).", **PAGED},
-        answers={
-            200: "{items: [{sequence, order_sequence, type, at, actor, data, salt, data_digest, previous_hash, hash}], next}"
-        },
+        answers={200: "Events of the case."},
+        gives=HistoryPage,
     ),
 )
 async def list_history(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:

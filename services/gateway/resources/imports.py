@@ -19,12 +19,14 @@ from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, too_large, unsupported
 from services.gateway.requests import AnyRequest, idempotency_key, media_type_of, parsed
 from services.gateway.resources.orders import OrderRequest, registration
+from services.gateway.shown.orders import ImportedLine
 from services.gateway.store import Document
 
 __all__ = ["FactImporter", "FactLine", "OrderImporter", "routes"]
 
 _TAKEN = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-_ANSWER = "NDJSON in the order of the lines: {line, status, order_id} or {line, status, problem}."
+_ANSWER = "What became of each line, in their order."
+_LINES = {"application/x-ndjson": ImportedLine}
 
 
 class FactLine(FactContent):
@@ -116,7 +118,12 @@ def _import(request: AnyRequest, gateway: Gateway, principal: Principal, importe
     operation_id="importOrders",
     summary="Register many orders, one a line",
     status_code=200,
-    opt=documented(body=OrderRequest, content_type="application/x-ndjson", answers={200: _ANSWER}),
+    opt=documented(
+        body=OrderRequest,
+        content_type="application/x-ndjson",
+        answers={200: _ANSWER},
+        gives={"application/x-ndjson": ImportedLine},
+    ),
 )
 async def import_orders(request: AnyRequest, gateway: TheGateway, principal: Caller) -> ASGIApp:
     """To 64 MiB, streamed. One bad line fails alone, a blank line is skipped, a byte order mark before the first line too."""
@@ -129,7 +136,9 @@ async def import_orders(request: AnyRequest, gateway: TheGateway, principal: Cal
     operation_id="importFacts",
     summary="Record many facts, one a line",
     status_code=200,
-    opt=documented(body=FactLine, content_type="application/x-ndjson", answers={200: _ANSWER}),
+    opt=documented(
+        body=FactLine, content_type="application/x-ndjson", answers={200: _ANSWER}, gives={"application/x-ndjson": ImportedLine}
+    ),
 )
 async def import_facts(request: AnyRequest, gateway: TheGateway, principal: Caller) -> ASGIApp:
     """Each line names `merchant_id` and `order_number` beside the fact's own fields."""

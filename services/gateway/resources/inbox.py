@@ -20,6 +20,7 @@ from services.gateway.inbound.mailroom import Mailroom, Taken
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, field_error, unavailable, wrong_query
 from services.gateway.requests import AnyRequest, json_body, known_id, parsed
+from services.gateway.shown.platform import InboxItem, InboxPage
 from services.gateway.store import Document, wall_clock
 
 __all__ = ["TheMailroom", "routes"]
@@ -28,10 +29,6 @@ TheMailroom = NamedDependency[Mailroom]
 """What a route is given as `mailroom`."""
 
 _STATES = ("open", "done")
-_ITEM = (
-    "{item_id, why, detail?, state: open|done, from, subject, text, attachments, received_at, size, case_id?, order_id?, "
-    "suggested?, ended?}"
-)
 _WHY = (
     "Only those of this kind: no_case, unknown_address, foreign_sender, unproven_sender, address_expired, too_many, empty, "
     "unreadable, not_taken, automatic, failed; done from the start: auto_reply, bounce, loop."
@@ -116,7 +113,8 @@ async def _item(mailroom: Mailroom, principal: Principal, item_id: str) -> Docum
             "why": _WHY,
             "case_id": "Only those about this case.",
         },
-        answers={200: f"{{items: [{_ITEM}], next}}"},
+        answers={200: "Mails of the inbox."},
+        gives=InboxPage,
     ),
 )
 async def list_inbox(request: AnyRequest, principal: Caller, mailroom: TheMailroom) -> Response[bytes]:
@@ -142,7 +140,7 @@ async def list_inbox(request: AnyRequest, principal: Caller, mailroom: TheMailro
     "/v1/inbox/{item_id:str}",
     operation_id="getInboxItem",
     summary="A mail of the team's inbox",
-    opt=documented(answers={200: _ITEM}),
+    opt=documented(answers={200: "The mail."}, gives=InboxItem),
 )
 async def get_item(request: AnyRequest, principal: Caller, mailroom: TheMailroom, item_id: FromPath[str]) -> Response[bytes]:
     """For agents."""
@@ -153,7 +151,7 @@ async def get_item(request: AnyRequest, principal: Caller, mailroom: TheMailroom
     "/v1/inbox/{item_id:str}/content",
     operation_id="getInboxContent",
     summary="A mail as it arrived",
-    opt=documented(answers={200: "The mail, message/rfc822, to be saved."}),
+    opt=documented(answers={200: "The mail, to be saved."}, gives={"message/rfc822": bytes}),
 )
 async def get_content(
     request: AnyRequest, gateway: TheGateway, principal: Caller, mailroom: TheMailroom, item_id: FromPath[str]
@@ -187,9 +185,11 @@ async def get_content(
     opt=documented(
         body=Assignment,
         answers={
-            201: f"{_ITEM}: done, with where it went.",
+            201: "The mail: done, with where it went.",
             409: "item-ended: another agent was first; or the report's refusal.",
         },
+        gives=InboxItem,
+        late=True,
     ),
 )
 async def assign_item(
@@ -249,7 +249,9 @@ async def _place(gateway: Gateway, principal: Principal, wanted: Assignment) -> 
     "/v1/inbox/{item_id:str}/dismissals",
     operation_id="dismissInboxItem",
     summary="Set a mail aside",
-    opt=documented(body=Dismissal, answers={201: f"{_ITEM}: done.", 409: "item-ended: another agent was first."}),
+    opt=documented(
+        body=Dismissal, answers={201: "The mail: done.", 409: "item-ended: another agent was first."}, gives=InboxItem
+    ),
 )
 async def dismiss_item(
     request: AnyRequest, gateway: TheGateway, principal: Caller, mailroom: TheMailroom, item_id: FromPath[str]

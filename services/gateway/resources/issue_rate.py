@@ -20,6 +20,7 @@ from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.documented import documented
 from services.gateway.problems import ProblemError, unavailable
 from services.gateway.requests import AnyRequest, Preference, json_body, parsed, preference
+from services.gateway.shown.merchants import Appeal, IssueRate
 from services.gateway.store import MERCHANTS
 
 __all__ = ["routes"]
@@ -46,12 +47,7 @@ class AppealDecision(Model):
     _PATH,
     operation_id="getIssueRate",
     summary="The share of a merchant's orders that were reported with a problem",
-    opt=documented(
-        answers={
-            200: "{orders, reported, counted, faults, reported_rate, sanction_rate, fault_rate, threshold, warning_at, "
-            "window_days, status, statement?, forecast, appeals}: rates are shares, 0.05 is 5 %."
-        }
-    ),
+    opt=documented(answers={200: "The rate."}, gives=IssueRate),
 )
 async def get_rate(gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]) -> Response[bytes]:
     """Reckoned as it is now. For the platform, the partner of the merchant and the merchant itself."""
@@ -67,7 +63,12 @@ async def get_rate(gateway: TheGateway, principal: Caller, merchant_id: FromPath
     _PATH + "/appeals",
     operation_id="appealIssueRate",
     summary="Appeal against the statement of reasons",
-    opt=documented(body=AppealRequest, answers={201: "The appeal; `status` is `appealed`.", 409: "appeal-not-open"}),
+    opt=documented(
+        body=AppealRequest,
+        answers={201: "The appeal; `status` is `appealed`.", 409: "appeal-not-open"},
+        gives=Appeal,
+        late=True,
+    ),
 )
 async def appeal(request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]) -> Response[bytes]:
     """For the merchant, and its partner in its name. The sanction stands until the platform decides."""
@@ -90,7 +91,7 @@ async def appeal(request: AnyRequest, gateway: TheGateway, principal: Caller, me
     _PATH + "/appeals/{appeal_id:str}",
     operation_id="getAppeal",
     summary="An appeal and its answer",
-    opt=documented(answers={200: "The appeal."}),
+    opt=documented(answers={200: "The appeal."}, gives=Appeal),
 )
 async def get_appeal(
     gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], appeal_id: FromPath[str]
@@ -105,7 +106,9 @@ async def get_appeal(
     operation_id="decideAppeal",
     summary="Decide an appeal",
     description="For the platform.",
-    opt=documented(body=AppealDecision, answers={201: "The appeal as it was decided.", 409: "appeal-not-open"}),
+    opt=documented(
+        body=AppealDecision, answers={201: "The appeal as it was decided.", 409: "appeal-not-open"}, gives=Appeal, late=True
+    ),
 )
 async def decide_appeal(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str], appeal_id: FromPath[str]

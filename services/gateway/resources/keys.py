@@ -18,6 +18,7 @@ from services.gateway.lists import before, newest_first
 from services.gateway.principals import key_digest, new_key
 from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest, json_body, parsed
+from services.gateway.shown.merchants import KeyPage, MadeKey
 from services.gateway.store import KEYS, MERCHANTS, Document, wall_clock
 
 __all__ = ["keep_key", "routes"]
@@ -69,10 +70,7 @@ def _shown(kept: Document) -> dict[str, Any]:
     "/v1/keys",
     operation_id="createKey",
     summary="A new key, shown once",
-    opt=documented(
-        body=PrincipalKey,
-        answers={201: "{key_id, key, name, role, merchants}: the key is not kept and not shown again."},
-    ),
+    opt=documented(body=PrincipalKey, answers={201: "The key, which is not kept and not shown again."}, gives=MadeKey),
 )
 async def create_key(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """For the platform. A merchant key sees all cases of its shops together, or of one by `merchant_id`."""
@@ -100,7 +98,7 @@ async def create_key(request: AnyRequest, gateway: TheGateway, principal: Caller
     "/v1/keys",
     operation_id="listKeys",
     summary="All keys that were made, the newest first; revoked ones have `revoked_at`",
-    opt=documented(query=PAGED, answers={200: "{items: [{key_id, name, role, merchants, created_at, revoked_at?}], next}"}),
+    opt=documented(query=PAGED, answers={200: "Keys, without the keys themselves."}, gives=KeyPage),
 )
 async def list_keys(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """For the platform. The two keys that it was started with are none of these."""

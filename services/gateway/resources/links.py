@@ -23,6 +23,7 @@ from services.gateway.principals import Principal, acts_until
 from services.gateway.problems import ProblemError, too_many
 from services.gateway.representations import order_version
 from services.gateway.requests import AnyRequest, if_match, json_body, known_id, parsed
+from services.gateway.shown.orders import MadeLink, RequestedLink
 from services.gateway.store import ORDERS, REVOKED_LINKS, wall_clock
 
 __all__ = ["routes"]
@@ -62,9 +63,7 @@ class LinkMail(Model):
     operation_id="createLink",
     summary="A link with which the buyer reads and acts, for the order confirmation",
     opt=documented(
-        body=LinkRequest,
-        headers=CONDITIONAL,
-        answers={201: "{link_id, url, token, expires_at}", 412: "version-mismatch: of the order"},
+        body=LinkRequest, headers=CONDITIONAL, answers={201: "The link.", 412: "version-mismatch: of the order"}, gives=MadeLink
     ),
 )
 async def create_link(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
@@ -137,6 +136,7 @@ async def revoke_link(request: AnyRequest, gateway: TheGateway, principal: Calle
             429: "rate-limited: whether there is one or not",
         },
         public=True,
+        gives=RequestedLink,
     ),
 )
 async def request_link(request: AnyRequest, gateway: TheGateway) -> Response[bytes]:

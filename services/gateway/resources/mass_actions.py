@@ -16,6 +16,7 @@ from services.gateway.mass import MassActionContent
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, field_error, wrong_query
 from services.gateway.requests import AnyRequest, json_body, parsed
+from services.gateway.shown.platform import MassAction, MassActionItemPage, MassActionPage
 from services.gateway.store import MASS_ACTIONS, MASS_ITEMS, Document
 
 __all__ = ["routes"]
@@ -39,10 +40,7 @@ async def _shown(gateway: Gateway, mass_id: str) -> dict[str, Any]:
     summary="Treat many orders or cases as a group (NX-09)",
     description=_FOR_WHOM,
     status_code=202,
-    opt=documented(
-        body=MassActionContent,
-        answers={202: "{mass_action_id, status: running|done|stopped, total, waiting, done, failed, skipped}"},
-    ),
+    opt=documented(body=MassActionContent, answers={202: "The action, which is under way."}, gives=MassAction),
 )
 async def create(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """The same selection again is a new action, in which what is finished is skipped and nobody is told twice."""
@@ -85,7 +83,7 @@ async def _require_known(gateway: Gateway, principal: Principal, content: MassAc
     operation_id="listMassActions",
     summary="Mass actions, newest first",
     description=_FOR_WHOM,
-    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+    opt=documented(query=PAGED, answers={200: "Mass actions."}, gives=MassActionPage),
 )
 async def list_actions(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """With their progress."""
@@ -105,7 +103,7 @@ async def list_actions(request: AnyRequest, gateway: TheGateway, principal: Call
     operation_id="getMassAction",
     summary="A mass action and its progress",
     description=_FOR_WHOM,
-    opt=documented(answers={200: "The action."}),
+    opt=documented(answers={200: "The action."}, gives=MassAction),
 )
 async def get_action(gateway: TheGateway, principal: Caller, mass_id: FromPath[str]) -> Response[bytes]:
     """`done`, `failed` and `skipped` count items; `waiting` are those to come."""
@@ -120,10 +118,8 @@ async def get_action(gateway: TheGateway, principal: Caller, mass_id: FromPath[s
     description=_FOR_WHOM,
     opt=documented(
         query={**PAGED, "status": "Only those that are waiting, done, skipped or failed."},
-        answers={
-            200: "{items: [{order_id, case_id?, status: waiting|done|skipped|failed, told?, problem?}], next}; `told`: whether "
-            "a mail of this action names the order to its buyer, where the action tells buyers."
-        },
+        answers={200: "Items with their results."},
+        gives=MassActionItemPage,
     ),
 )
 async def list_items(request: AnyRequest, gateway: TheGateway, principal: Caller, mass_id: FromPath[str]) -> Response[bytes]:
@@ -154,7 +150,7 @@ def _item(item: Document) -> dict[str, Any]:
     summary="Interrupt a mass action",
     description=_FOR_WHOM,
     status_code=200,
-    opt=documented(answers={200: "The action; `status` is `stopped` unless it was done."}),
+    opt=documented(answers={200: "The action; `status` is `stopped` unless it was done."}, gives=MassAction),
 )
 async def stop(request: AnyRequest, gateway: TheGateway, principal: Caller, mass_id: FromPath[str]) -> Response[bytes]:
     """What is done stays done. Asking for the same selection again goes on with the rest."""

@@ -18,6 +18,7 @@ from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.representations import merchant_shown
 from services.gateway.requests import MERCHANT_ID, AnyRequest, if_match, json_body, parsed, preference
 from services.gateway.resources.keys import keep_key
+from services.gateway.shown.merchants import MadeKey, Merchant, MerchantPage
 from services.gateway.store import KEYS, MERCHANTS, wall_clock
 
 __all__ = ["routes"]
@@ -34,7 +35,7 @@ class KeyRequest(Model):
     "/v1/merchants/{merchant_id:str}",
     operation_id="getMerchant",
     summary="A merchant and what it has agreed",
-    opt=documented(answers={200: "The merchant."}),
+    opt=documented(answers={200: "The merchant."}, gives=Merchant),
 )
 async def get_merchant(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]
@@ -47,7 +48,7 @@ async def get_merchant(
     "/v1/merchants",
     operation_id="listMerchants",
     summary="The merchants that the caller may see, by id",
-    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+    opt=documented(query=PAGED, answers={200: "Merchants."}, gives=MerchantPage),
 )
 async def list_merchants(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """All for the platform; for a partner its own and those that it was given; for staff the shops of its key (BP-20)."""
@@ -71,6 +72,8 @@ async def list_merchants(request: AnyRequest, gateway: TheGateway, principal: Ca
         body=MerchantProfile,
         headers=CONDITIONAL,
         answers={200: "The merchant as it now is.", 201: "The merchant was created.", 412: "version-mismatch"},
+        gives=Merchant,
+        late=True,
     ),
 )
 async def put_merchant(
@@ -108,7 +111,7 @@ async def put_merchant(
     "/v1/merchants/{merchant_id:str}/keys",
     operation_id="createMerchantKey",
     summary="A new key of a merchant, shown once",
-    opt=documented(body=KeyRequest, answers={201: "{key_id, key}: the key is not kept and not shown again."}),
+    opt=documented(body=KeyRequest, answers={201: "The key, which is not kept and not shown again."}, gives=MadeKey),
 )
 async def create_key(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]

@@ -22,6 +22,7 @@ from services.gateway.projector import Body
 from services.gateway.representations import message_shown
 from services.gateway.requests import AnyRequest, if_match, json_body, parsed, preference
 from services.gateway.resources.reports import EvidenceIds
+from services.gateway.shown.cases import Message, MessagePage
 from services.gateway.store import MESSAGES
 
 __all__ = ["MessageRequest", "routes", "thread", "write"]
@@ -41,7 +42,7 @@ class MessageRequest(Model):
     "/v1/cases/{case_id:str}/messages",
     operation_id="listMessages",
     summary="The thread of a case, oldest first",
-    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+    opt=documented(query=PAGED, answers={200: "Messages."}, gives=MessagePage),
 )
 async def list_messages(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:
     """Internal remarks are shown to their own side and the platform only."""
@@ -71,6 +72,8 @@ async def thread(
         body=MessageRequest,
         headers=CONDITIONAL,
         answers={201: "The message.", 412: "version-mismatch: of the case"},
+        gives=Message,
+        late=True,
     ),
 )
 async def post_message(request: AnyRequest, gateway: TheGateway, principal: Caller, case_id: FromPath[str]) -> Response[bytes]:

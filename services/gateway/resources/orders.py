@@ -21,6 +21,7 @@ from services.gateway.problems import wrong_query
 from services.gateway.projector import Body
 from services.gateway.representations import order_shown
 from services.gateway.requests import AnyRequest, json_body, known_id, parsed, preference
+from services.gateway.shown.orders import GuestOrder, Order, OrderPage
 from services.gateway.store import ORDERS
 
 __all__ = ["OrderRequest", "registration", "routes"]
@@ -55,6 +56,8 @@ def registration(wanted: OrderRequest, principal: Principal) -> tuple[str, Regis
     opt=documented(
         body=OrderRequest,
         answers={201: "The order.", 200: "The order, which was registered before with this content.", 409: "order-exists"},
+        gives=Order,
+        late=True,
     ),
 )
 async def register_order(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
@@ -78,7 +81,7 @@ async def register_order(request: AnyRequest, gateway: TheGateway, principal: Ca
     "/v1/orders/{order_id:str}",
     operation_id="getOrder",
     summary="An order with protection, payout, ledger, facts and cases",
-    opt=documented(answers={200: "The order."}),
+    opt=documented(answers={200: "The order."}, gives=Order | GuestOrder),
 )
 async def get_order(request: AnyRequest, gateway: TheGateway, principal: Caller, order_id: FromPath[str]) -> Response[bytes]:
     """For the platform, the merchant and its partner, and the bearer of a link of the order."""
@@ -98,7 +101,8 @@ async def get_order(request: AnyRequest, gateway: TheGateway, principal: Caller,
             "status": f"One of {', '.join(_STATUSES)}.",
             **PAGED,
         },
-        answers={200: "{items, next}"},
+        answers={200: "Orders that the caller may see."},
+        gives=OrderPage,
     ),
 )
 async def list_orders(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:

@@ -7,6 +7,7 @@ from services.gateway.answers import answer, response_of
 from services.gateway.context import Caller, TheGateway
 from services.gateway.documented import documented
 from services.gateway.requests import AnyRequest
+from services.gateway.shown.values import Command
 
 __all__ = ["routes"]
 
@@ -15,7 +16,7 @@ __all__ = ["routes"]
     "/v1/commands/{command_id:str}",
     operation_id="getCommand",
     summary="What became of a request that was answered with 202",
-    opt=documented(answers={200: "{command_id, status: pending|done|refused, result: {href}, problem}"}),
+    opt=documented(answers={200: "How it stands."}, gives=Command),
 )
 async def get_command(
     request: AnyRequest, gateway: TheGateway, principal: Caller, command_id: FromPath[str]

@@ -17,6 +17,7 @@ from services.gateway.lists import Filter, before, newest_first, scope_of
 from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.projector import Body, file_of
 from services.gateway.requests import AnyRequest
+from services.gateway.shown.orders import PayoutPage
 from services.gateway.store import ORDERS
 
 __all__ = ["routes"]
@@ -49,10 +50,8 @@ _MOST_READS = 20
             "state": "Only those that are payable, held, paid or netted. A page may then have fewer items than its limit.",
             **PAGED,
         },
-        answers={
-            200: "{items: [{order_id, state: payable|held|paid|netted, amount, netted: [{case_id?, amount}], "
-            "settled: [{at, amount, payout?}]}], next}"
-        },
+        answers={200: "How the account of each order stands."},
+        gives=PayoutPage,
     ),
 )
 async def list_payouts(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:

@@ -7,6 +7,7 @@ from contracts.problems import Problem
 from services.gateway.documented import documented
 from services.gateway.problems import EXPLAINED, ProblemError, explanation_page
 from services.gateway.requests import AnyRequest
+from services.gateway.shown.values import HTML
 
 __all__ = ["routes"]
 
@@ -16,7 +17,7 @@ __all__ = ["routes"]
     operation_id="explainProblem",
     summary="What a type of problem means and what to do",
     media_type="text/html",
-    opt=documented(answers={200: "A page."}, public=True, page=True),
+    opt=documented(answers={200: "A page."}, public=True, page=True, gives=HTML),
 )
 async def explain_problem(request: AnyRequest, name: FromPath[str]) -> Response[str]:
     """Open to everybody."""

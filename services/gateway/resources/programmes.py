@@ -16,6 +16,8 @@ from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
 from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest
+from services.gateway.shown.platform import Programme as ShownProgramme
+from services.gateway.shown.platform import ProgrammePage, StateMachine
 
 __all__ = ["routes"]
 
@@ -55,7 +57,7 @@ def _shown(gateway: Gateway, programme: Programme) -> dict[str, Any]:
     "/v1/programmes",
     operation_id="listProgrammes",
     summary="All programmes, each in the version in force",
-    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+    opt=documented(query=PAGED, answers={200: "Programmes."}, gives=ProgrammePage),
 )
 async def list_programmes(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """Reasons, states, actions with their forms, deadlines and labels; `versions` with their dates."""
@@ -75,7 +77,7 @@ async def list_programmes(request: AnyRequest, gateway: TheGateway, principal: C
     "/v1/programmes/{name:str}",
     operation_id="getProgramme",
     summary="A programme's policy",
-    opt=documented(query=_VERSION, answers={200: "The programme."}),
+    opt=documented(query=_VERSION, answers={200: "The programme."}, gives=ShownProgramme),
 )
 async def get_programme(request: AnyRequest, gateway: TheGateway, principal: Caller, name: FromPath[str]) -> Response[bytes]:
     """In the version in force, unless another is asked for."""
@@ -87,7 +89,7 @@ async def get_programme(request: AnyRequest, gateway: TheGateway, principal: Cal
     "/v1/programmes/{name:str}/state-machine",
     operation_id="getStateMachine",
     summary="States, who may do what, guards, effects and deadlines",
-    opt=documented(query=_VERSION, answers={200: "The state machine, from the table that decides."}),
+    opt=documented(query=_VERSION, answers={200: "The state machine, from the table that decides."}, gives=StateMachine),
 )
 async def get_state_machine(
     request: AnyRequest, gateway: TheGateway, principal: Caller, name: FromPath[str]

@@ -19,6 +19,7 @@ from services.gateway.problems import ProblemError
 from services.gateway.projector import Body
 from services.gateway.representations import order_shown, standing_version
 from services.gateway.requests import AnyRequest, Preference, if_match, json_body, known_id, parsed, preference
+from services.gateway.shown.orders import AcceptedReport
 
 __all__ = ["ReportRequest", "Reported", "report", "reported", "routes", "submit"]
 
@@ -39,11 +40,13 @@ class ReportRequest(ReportContent):
         body=ReportRequest,
         headers=CONDITIONAL,
         answers={
-            201: "{report_id, case_id, order}: no case_id where the report only ends the protection.",
+            201: "The report, and its order.",
             200: "The same, where this claim was reported before.",
             409: "report-refused, with `refusal`",
             412: "version-mismatch: of the order",
         },
+        gives=AcceptedReport,
+        late=True,
     ),
 )
 async def submit_report(

@@ -22,6 +22,9 @@ from services.gateway.lists import own_merchants
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError
 from services.gateway.requests import AnyRequest, json_body, parsed, preference
+from services.gateway.shown.platform import OptIn as ShownOptIn
+from services.gateway.shown.platform import OptInPage, RolloutImpact, RolloutPage
+from services.gateway.shown.platform import Rollout as ShownRollout
 from services.gateway.store import MERCHANTS, ORDERS, PLATFORM
 
 __all__ = ["routes"]
@@ -81,7 +84,9 @@ def _sees(own: list[Merchant] | None, rollout: Mapping[str, Any]) -> bool:
     operation_id="createRollout",
     summary="Roll a version of a programme out to merchants on a date (BP-24)",
     description="For the platform.",
-    opt=documented(body=RolloutContent, answers={201: "The roll-out.", 409: "too-many-rollouts"}),
+    opt=documented(
+        body=RolloutContent, answers={201: "The roll-out.", 409: "too-many-rollouts"}, gives=ShownRollout, late=True
+    ),
 )
 async def create_rollout(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """Each of them is told by mail `announce_days` before, or at once. Cases opened before keep their version."""
@@ -112,7 +117,7 @@ async def _one(gateway: Gateway, principal: Principal, rollout_id: str) -> dict[
     operation_id="listRollouts",
     summary="Roll-outs, the oldest first",
     description="For the platform; for merchants and partners those that concern a merchant of theirs.",
-    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+    opt=documented(query=PAGED, answers={200: "Roll-outs."}, gives=RolloutPage),
 )
 async def list_rollouts(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """In the order in which they were made."""
@@ -137,7 +142,7 @@ async def list_rollouts(request: AnyRequest, gateway: TheGateway, principal: Cal
     operation_id="getRollout",
     summary="A roll-out",
     description="For the platform, and for whom it concerns.",
-    opt=documented(answers={200: "The roll-out; `announced_at` once every merchant was told."}),
+    opt=documented(answers={200: "The roll-out; `announced_at` once every merchant was told."}, gives=ShownRollout),
 )
 async def get_rollout(gateway: TheGateway, principal: Caller, rollout_id: FromPath[str]) -> Response[bytes]:
     """Roll-outs do not change; another one takes their place."""
@@ -149,13 +154,7 @@ async def get_rollout(gateway: TheGateway, principal: Caller, rollout_id: FromPa
     operation_id="getRolloutImpact",
     summary="What a roll-out touches (NX-07)",
     description="For the platform.",
-    opt=documented(
-        answers={
-            200: "{open_cases, unaffected, merchants, by_merchant}: open cases of the programme at the merchants that it is "
-            "meant for, those of them that do not run on this version because of it, the number of these merchants, and the "
-            f"same for each of the {_MOST_NAMED} with the most open cases."
-        }
-    ),
+    opt=documented(answers={200: "What it touches."}, gives=RolloutImpact),
 )
 async def rollout_impact(gateway: TheGateway, principal: Caller, rollout_id: FromPath[str]) -> Response[bytes]:
     """A case keeps the version with which it was opened: what was opened before the roll-out began for its merchant is
@@ -220,7 +219,9 @@ async def _count(
     description="For the platform, the partner of the merchant and the merchant's own keys.",
     opt=documented(
         body=OptInContent,
-        answers={201: "{rollout_id, merchant_id, from}", 200: "It was taken already.", 409: "too-many-rollouts"},
+        answers={201: "The opt-in.", 200: "It was taken already.", 409: "too-many-rollouts"},
+        gives=ShownOptIn,
+        late=True,
     ),
 )
 async def opt_in(request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]) -> Response[bytes]:
@@ -256,7 +257,7 @@ def _opt_in_shown(rollout_id: str, merchant_id: str, chosen: Mapping[str, str]) 
     operation_id="listOptIns",
     summary="The roll-outs that a merchant takes earlier",
     description="For the platform, the partner of the merchant and the merchant's own keys.",
-    opt=documented(query=PAGED, answers={200: "{items, next}"}),
+    opt=documented(query=PAGED, answers={200: "Opt-ins."}, gives=OptInPage),
 )
 async def list_opt_ins(
     request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]

@@ -26,6 +26,7 @@ from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, field_error, unavailable, wrong_query
 from services.gateway.requests import AnyRequest, json_body, parsed
 from services.gateway.sandbox import SandboxControl
+from services.gateway.shown.sandbox import BouncingAddress, Clock, DeclaredOutage, MailPage, PaymentPage, SetPaymentMode
 
 __all__ = ["routes"]
 
@@ -96,7 +97,7 @@ def _control(gateway: Gateway, principal: Principal) -> SandboxControl:
     "/v1/sandbox/clock",
     operation_id="getClock",
     summary="The sandbox's time",
-    opt=documented(answers={200: "{now, status: advancing|ready}"}),
+    opt=documented(answers={200: "The time."}, gives=Clock),
 )
 async def get_clock(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """It stands still between moves. `ready`: all that the last move caused is done."""
@@ -112,10 +113,11 @@ async def get_clock(request: AnyRequest, gateway: TheGateway, principal: Caller)
     opt=documented(
         body=ClockMove,
         answers={
-            200: "{now, status: ready}: all that the move caused is done.",
+            200: "All that the move caused is done.",
             409: "clock-backwards",
             503: "What is not done, in `blocked_by`.",
         },
+        gives=Clock,
     ),
 )
 async def move_clock(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
@@ -145,7 +147,8 @@ async def move_clock(request: AnyRequest, gateway: TheGateway, principal: Caller
             "after": "Only those that arrived after the one with this mail_id.",
             **PAGED,
         },
-        answers={200: "{items: [{mail_id, kind, to, subject, text, html, sent_at, links}], next}"},
+        answers={200: "Mails."},
+        gives=MailPage,
     ),
 )
 async def list_mails(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
@@ -170,7 +173,7 @@ def _page_wanted(request: AnyRequest) -> dict[str, str]:
     "/v1/sandbox/bounces",
     operation_id="declareBounce",
     summary="Let an address refuse its mails from now on",
-    opt=documented(body=Bounce, answers={201: "{email}"}),
+    opt=documented(body=Bounce, answers={201: "The address."}, gives=BouncingAddress),
 )
 async def declare_bounce(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """The mail server answers 550 for it."""
@@ -189,7 +192,7 @@ async def declare_bounce(request: AnyRequest, gateway: TheGateway, principal: Ca
     operation_id="declareOutage",
     summary="Declare that nobody could act until now, or can from now on (NX-08)",
     opt=documented(
-        body=OutageRequest, answers={201: "{outage_id, from, until}: deadlines that run in it end later by as much."}
+        body=OutageRequest, answers={201: "The outage: deadlines that run in it end later by as much."}, gives=DeclaredOutage
     ),
 )
 async def declare_outage(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
@@ -222,7 +225,8 @@ async def declare_outage(request: AnyRequest, gateway: TheGateway, principal: Ca
             "decision_id": "Only the one of this decision.",
             **PAGED,
         },
-        answers={200: "{mode, items: [{reference, decision_id, order_id, amount, state: executed|pending, requests}], next}"},
+        answers={200: "Payments."},
+        gives=PaymentPage,
     ),
 )
 async def list_payments(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
@@ -237,7 +241,7 @@ async def list_payments(request: AnyRequest, gateway: TheGateway, principal: Cal
     operation_id="setPaymentMode",
     summary="Tell the sandbox's payment provider how to behave from now on",
     status_code=200,
-    opt=documented(body=PaymentMode, answers={200: "{mode}"}),
+    opt=documented(body=PaymentMode, answers={200: "How it behaves now."}, gives=SetPaymentMode),
 )
 async def set_payment_mode(request: AnyRequest, gateway: TheGateway, principal: Caller) -> Response[bytes]:
     """It holds until changed."""

@@ -20,6 +20,7 @@ from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.documented import documented, query
 from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.requests import AnyRequest
+from services.gateway.shown.merchants import Usage
 from services.gateway.store import ORDERS, Document
 
 __all__ = ["routes"]
@@ -37,7 +38,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
     opt=documented(
         query={"month": "Such as 2026-03; the present one by default. Months are the merchant's own, in its time zone."},
         headers=("Accept",),
-        answers={200: "{merchant_id, month, reports, cases_by_programme, lines}; the lines as CSV for `Accept: text/csv`."},
+        answers={200: "The statement; its lines as CSV for `Accept: text/csv`."},
+        gives={"application/json": Usage, "text/csv": str},
     ),
 )
 async def get_usage(request: AnyRequest, gateway: TheGateway, principal: Caller, merchant_id: FromPath[str]) -> Response[bytes]:
