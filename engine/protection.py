@@ -26,7 +26,8 @@ def eligibility(merchant: Merchant, order: OrderContent, registered_at: datetime
     merchant becomes insolvent (BP-03): an order placed with one that had been declared insolvent by then has none.
 
     Its length is the order's own, else the merchant's, else the programme's (BP-04), reckoned in the merchant's zone. The
-    check-in is some days before the end, not too early; one already past at registration is None (BP-05)."""
+    check-in is some days before the end, not too early; None where that is already past at registration or not before the end
+    (BP-05)."""
     terms = programme.protection
     if terms is None:
         return Protection(state="none")
@@ -44,7 +45,8 @@ def eligibility(merchant: Merchant, order: OrderContent, registered_at: datetime
         before(ends_at, terms.check_in_before_end, merchant.timezone),
         add(order.placed_at, terms.check_in_after_order, merchant.timezone),
     )
-    return Protection(state="active", ends_at=ends_at, check_in_at=check_in_at if check_in_at > registered_at else None)
+    to_come = registered_at < check_in_at < ends_at
+    return Protection(state="active", ends_at=ends_at, check_in_at=check_in_at if to_come else None)
 
 
 def protection_now(standing: Standing, at: datetime) -> ProtectionState:

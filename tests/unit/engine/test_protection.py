@@ -67,6 +67,13 @@ def test_a_check_in_that_is_past_is_not_sent() -> None:
     assert eligibility(merchant(), content(), add(PLACED, "P22D", ZONE), POLICY).check_in_at is not None
 
 
+@pytest.mark.rule("BP-05")
+def test_nobody_is_asked_when_the_protection_has_ended() -> None:
+    """Of one day there is no moment for it: the earliest is the end."""
+    assert eligibility(merchant(), content(protection_days=1), PLACED, POLICY).check_in_at is None
+    assert eligibility(merchant(), content(protection_days=2), PLACED, POLICY).check_in_at == add(PLACED, "P1D", ZONE)
+
+
 @pytest.mark.rule("BP-26")
 def test_an_open_case_extends_the_protection() -> None:
     assert protection_now(standing(), ENDS - DAY) == "active"
