@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from contracts.base import format_moment, parse_moment
+from tests.described import require_as_described
 
 __all__ = ["Answer", "Party", "Shop", "World", "eur", "send_mail"]
 
@@ -57,6 +58,7 @@ class Party:
 
     def request(self, method: str, path: str, *, headers: dict[str, str] | None = None, **more: Any) -> Answer:
         response = self._http.request(method, path, headers=headers, **more)
+        require_as_described(response)
         kind = response.headers.get("content-type", "")
         return Answer(
             response.status_code, response.json() if "json" in kind and "nd" not in kind else response.content, response.headers

@@ -21,6 +21,7 @@ from services.gateway.app import serve as serve_gateway
 from services.intake.app import serve as serve_intake
 from services.notifications.app import serve as serve_notifications
 from tests.component.running import Running, own_namespace
+from tests.described import require_as_described
 
 __all__ = ["NOW", "Client", "Platform", "eur", "platform_of"]
 
@@ -44,7 +45,9 @@ class Client:
 
     async def ask(self, method: str, path: str, *, at: int = 0, headers: Json | None = None, **more: Any) -> httpx.Response:
         own = {"Prefer": "wait=30"} | ({} if self.key is None else {"Authorization": f"Bearer {self.key}"})
-        return await self._gateways[at].request(method, path, headers={**own, **(headers or {})}, **more)
+        answer = await self._gateways[at].request(method, path, headers={**own, **(headers or {})}, **more)
+        require_as_described(answer)
+        return answer
 
     async def get(self, path: str, *, at: int = 0, **params: Any) -> Any:
         answer = await self.ask("GET", path, at=at, params=params)
