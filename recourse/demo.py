@@ -1,6 +1,9 @@
 """`recourse demo`: a sandbox, some hundred orders played to their end, and an account of it that a newcomer understands."""
 
 import asyncio
+import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -282,17 +285,23 @@ def _keep(sandbox: Sandbox) -> None:
     stops.asked.wait()
 
 
+def _itself() -> str:
+    """How a reader calls this programme again: by its name alone where the shell finds that, else as it was called now."""
+    return "recourse" if shutil.which("recourse") else os.path.relpath(sys.argv[0])
+
+
 def _say_where_to_look(data: Path, kept: bool) -> None:
+    itself = _itself()
     lines = [
         "",
         "Where to look next",
-        f"  recourse verify --data {data}      checks every order, case, sum, mail and hash chain of this run",
+        f"  {itself} verify --data {data}      checks every order, case, sum, mail and hash chain of this run",
         f"  ls {data}/logs      what each service said",
     ]
     if not kept:
         lines.append(
-            "  recourse demo --keep      the same, and it keeps serving: the API at /v1, its description at /openapi.json"
+            f"  {itself} demo --keep      the same, and it keeps serving: the API at /v1, its description at /openapi.json"
         )
-    lines.append("  recourse up --sandbox      an empty sandbox of your own; the README says what to do with it")
+    lines.append(f"  {itself} up --sandbox      an empty sandbox of your own; the README says what to do with it")
     for line in lines:
         typer.echo(line)
