@@ -44,10 +44,15 @@ async def those(
 
 
 def _with_bodies(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The documents, with the bodies that are kept as text read."""
+    """The documents, with the bodies read that are kept as text, or of which a part is."""
     for document in documents:
-        if isinstance(document.get("body"), str):
-            document["body"] = orjson.loads(document["body"])
+        match document.get("body"):
+            case str() as text:
+                document["body"] = orjson.loads(text)
+            case {"file": str(), "reports": str()} as body:
+                document["body"] = body | {name: orjson.loads(body[name]) for name in ("file", "reports")}
+            case _:
+                pass
     return documents
 
 

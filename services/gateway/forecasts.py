@@ -15,7 +15,7 @@ from engine.casefile import CLOSED
 from engine.programmes import Programmes, in_language
 from services.gateway.context import Gateway
 from services.gateway.shops import desk_of
-from services.gateway.store import ORDERS, Document
+from services.gateway.store import ORDERS, Document, whole
 from services.gateway.wording import language_of, words
 
 __all__ = ["forecast_shown"]
@@ -31,11 +31,12 @@ async def forecast_shown(gateway: Gateway, body: Document, absence: Absence, loc
     orders: dict[str, Document] = {}
     cases: list[CaseAtWork] = []
     wanted = {"body.order.merchant_id": merchant.merchant_id, "body.states": {"$in": _OPEN_STATES}}
-    fields = {"body.order": 1, "body.file.cases": 1}
+    fields = {"body.order": 1, "body.file": 1}
     async for found in gateway.database[ORDERS].find(wanted, fields, batch_size=1_000):
-        for case in _at_work(found["body"]):
+        order = whole(found["body"])
+        for case in _at_work(order):
             cases.append(case)
-            orders[case.case_id] = found["body"]
+            orders[case.case_id] = order
     foreseen = forecast(desk, merchant.timezone, absence, cases)
     shown = [_shown(each, orders[each.case.case_id], gateway.programmes, locale) for each in foreseen[:_SHOWN]]
     return {

@@ -7,7 +7,7 @@ from contracts.ids import merchant_key
 from services.gateway.context import Gateway
 from services.gateway.cursors import Place
 from services.gateway.principals import Principal
-from services.gateway.store import MERCHANTS, Document
+from services.gateway.store import MERCHANTS, Document, with_whole_body
 
 __all__ = ["Filter", "before", "newest_first", "own_merchants", "scope_of"]
 
@@ -58,4 +58,4 @@ def before(field: str, place: Place) -> Filter:
 async def newest_first(collection: Collection, wanted: Filter, field: str, limit: int) -> list[Document]:
     """At most `limit` documents, by a moment and then by id, both falling."""
     found = collection.find(wanted, {"effects": 0, "marks": 0}).sort([(field, -1), ("_id", -1)]).limit(limit)
-    return await found.to_list(None)
+    return [with_whole_body(document) for document in await found.to_list(None)]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from msgspec import Struct
 
 from chassis.handler import Emission, Inbound, Step
@@ -29,7 +30,18 @@ from contracts.rollouts import MerchantOptedIn, RolloutAnnounced, RolloutMade
 from contracts.topics import GATEWAY_OUTCOMES, READS, Topic
 from engine.casefile import CaseFile
 from engine.decide import evolve
-from services.gateway.store import BACK_TESTS, COMMANDS, HISTORY, KEPT_S, MERCHANTS, MESSAGES, ORDERS, PLATFORM, wall_clock
+from services.gateway.store import (
+    BACK_TESTS,
+    COMMANDS,
+    HISTORY,
+    KEPT_S,
+    MERCHANTS,
+    MESSAGES,
+    ORDERS,
+    PLATFORM,
+    wall_clock,
+    whole,
+)
 from services.gateway.waiting import Waiting
 
 __all__ = ["Body", "Projector", "file_of"]
@@ -84,13 +96,16 @@ class Projector:
         return _COLLECTIONS.get(key[:4])
 
     def load(self, body: Body | None) -> Projected:
-        file = None if body is None else file_of(body)
-        if body is None or file is None:
+        if body is None or "file" not in body:
             return Projected(body or {})
-        return Projected({name: value for name, value in body.items() if name not in _OF_CASES}, file)
+        body = whole(body)
+        rest = {name: value for name, value in body.items() if name not in _OF_CASES}
+        return Projected(rest, file_of(body))
 
     def dump(self, state: Projected) -> Body:
-        return state.rest if state.file is None else state.rest | _of_cases(state.file)
+        if state.file is None:
+            return state.rest
+        return state.rest | _of_cases(state.rest, state.file)
 
     async def prepare(self, batch: Sequence[Inbound]) -> None:
         """Events carry all that the read models need."""
@@ -286,12 +301,13 @@ def _with_case_event(state: Projected, event: CaseEvent) -> Projected:
     return Projected(rest, evolve(state.file, event))
 
 
-def _of_cases(file: CaseFile) -> Body:
+def _of_cases(rest: Body, file: CaseFile) -> Body:
     """What a body says of its order's cases. The file leaves out the order, which stands beside it already."""
     cases = file.cases.values()
     latest = list(cases)[-1]
     return {
-        "file": file.model_dump(mode="json", exclude={"order"}),
+        "file": file.model_dump_json(exclude={"order"}),
+        "reports": orjson.dumps(rest["reports"]).decode(),
         "cases": [
             {
                 "case_id": case.case_id,

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
+import orjson
+
 from chassis.store import Collection, Database
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "PointReads",
     "create_indexes",
     "wall_clock",
+    "whole",
+    "with_whole_body",
 ]
 
 T = TypeVar("T")
@@ -65,6 +69,7 @@ KEPT_S = 48 * 60 * 60
 """How long outcomes and idempotency keys are kept, in seconds of real time."""
 
 _WITHOUT_EFFECTS = {"effects": 0, "marks": 0}
+_AS_TEXT = ("file", "reports")
 
 
 def wall_clock() -> datetime:
@@ -100,6 +105,17 @@ async def create_indexes(database: Database) -> None:
         await database[collection].create_index([("forget_at", 1)], expireAfterSeconds=0)
 
 
+def whole(body: Document) -> Document:
+    """A body as its readers know it: an order's case file and reports are kept as JSON text, for nobody searches in them
+    (ADR 39)."""
+    return body | {name: orjson.loads(body[name]) for name in _AS_TEXT if name in body}
+
+
+def with_whole_body(document: Document) -> Document:
+    """A document with its body whole, where it has one."""
+    return document | {"body": whole(document["body"])} if "body" in document else document
+
+
 class PointReads:
     """Reads by `_id`. What is asked for while a query is under way goes out together in the next one: a read costs the store
     and the driver far more alone than among others."""
@@ -127,7 +143,7 @@ class PointReads:
         if known is None:  # made once: making the driver's object costs as much as the query
             known = self._collections[collection] = self._database[collection]
         cursor = known.find({"_id": {"$in": ids}}, _WITHOUT_EFFECTS, batch_size=10_000)
-        return {document["_id"]: document for document in await cursor.to_list(None)}
+        return {document["_id"]: with_whole_body(document) for document in await cursor.to_list(None)}
 
     async def _ask(self, collection: str) -> None:
         try:

@@ -43,7 +43,7 @@ from services.gateway.problems import ProblemError
 from services.gateway.projector import Body
 from services.gateway.requests import Preference
 from services.gateway.resources.evidence import put_file
-from services.gateway.store import HISTORY, MERCHANTS, ORDERS, Document, wall_clock
+from services.gateway.store import HISTORY, MERCHANTS, ORDERS, Document, wall_clock, whole
 from services.gateway.uploads import EVIDENCE_LIMIT, media_type_of_bytes, safe_name
 
 __all__ = ["MAIL_LIMIT", "Mailroom", "Taken"]
@@ -313,7 +313,7 @@ class Mailroom:
         found = (
             self.gateway.database[ORDERS].find({"body.order.order_number": {"$in": list(numbers)}}, {"body": 1}).limit(1_000)
         )
-        bodies = [each["body"] for each in await found.to_list(None)]
+        bodies = [whole(each["body"]) for each in await found.to_list(None)]
         return [body for body in bodies if "standing" in body and mail.sender in known_addresses(body, None, "buyer", None)]
 
     async def _of_notice(self, notice_id: str) -> ReplyAddress | ToTeam:

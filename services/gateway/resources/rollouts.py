@@ -25,7 +25,7 @@ from services.gateway.requests import AnyRequest, json_body, parsed, preference
 from services.gateway.shown.platform import OptIn as ShownOptIn
 from services.gateway.shown.platform import OptInPage, RolloutImpact, RolloutPage
 from services.gateway.shown.platform import Rollout as ShownRollout
-from services.gateway.store import MERCHANTS, ORDERS, PLATFORM
+from services.gateway.store import MERCHANTS, ORDERS, PLATFORM, whole
 
 __all__ = ["routes"]
 
@@ -199,12 +199,12 @@ async def _count(
     wanted: dict[str, Any] = {"body.states": {"$in": _OPEN}, "body.reported_at": {"$exists": True}}
     if rollout["merchants"]:
         wanted["body.order.merchant_id"] = {"$in": sorted(meant)}
-    fields = {"body.order.merchant_id": 1, "body.file.cases": 1}
+    fields = {"body.order.merchant_id": 1, "body.file": 1}
     async for document in gateway.database[ORDERS].find(wanted, fields, batch_size=1_000):
         merchant_id = document["body"]["order"]["merchant_id"]
         if merchant_id not in meant:
             continue
-        for case in document["body"]["file"]["cases"].values():
+        for case in whole(document["body"])["file"]["cases"].values():
             policy = case["policy"]
             if policy["programme"] == rollout["programme"] and case["state"] not in CLOSED:
                 by_it = policy["version"] == rollout["version"] and parse_moment(case["opened_at"]) >= since[merchant_id]

@@ -21,7 +21,7 @@ from services.gateway.documented import documented, query
 from services.gateway.problems import ProblemError, wrong_query
 from services.gateway.requests import AnyRequest
 from services.gateway.shown.merchants import Usage
-from services.gateway.store import ORDERS, Document
+from services.gateway.store import ORDERS, Document, whole
 
 __all__ = ["routes"]
 
@@ -79,14 +79,14 @@ async def _lines(gateway: Gateway, merchant_id: str, month: str, zone: ZoneInfo)
     begin, end = _bounds(month, zone)
     # An order's `reported_at` is its latest report's.
     wanted = {"body.order.merchant_id": merchant_id, "body.reported_at": {"$gte": begin}}
-    needed = {"body.order.order_number": 1, "body.order.channel": 1, "body.file.cases": 1}
+    needed = {"body.order.order_number": 1, "body.order.channel": 1, "body.file": 1}
     found = gateway.database[ORDERS].find(wanted, needed, batch_size=1_000)
     lines = [line async for document in found for line in _cases(document) if begin <= line["reported_at"] < end]
     return sorted(lines, key=lambda line: (line["reported_at"], line["case_id"]))
 
 
 def _cases(document: Document) -> Iterable[dict[str, Any]]:
-    body: Mapping[str, Any] = document["body"]
+    body: Mapping[str, Any] = whole(document["body"])
     for case_id, case in body["file"]["cases"].items():
         yield {
             "case_id": case_id,

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from chassis.clock import RealClock
@@ -152,8 +153,9 @@ def _body(order_id: str, email: str, *, facts: Sequence[dict[str, Any]] = (), ca
     }
     protection = {"state": "active", "ends_at": (datetime.now(UTC) + timedelta(days=30)).isoformat()}
     standing = {"protection": protection, "open_cases": [{"case_id": case_id} for case_id in cases]}
-    file = {"file": {"cases": {case_id: {"state": "submitted"} for case_id in cases}}, "reported_at": AT} if cases else {}
-    return {"order": order, "standing": standing, "facts": list(facts), **file}
+    file = orjson.dumps({"cases": {case_id: {"state": "submitted"} for case_id in cases}}).decode()
+    reported = {"file": file, "reports": "{}", "reported_at": AT} if cases else {}
+    return {"order": order, "standing": standing, "facts": list(facts), **reported}
 
 
 def shipped(at: str) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""The read document of an order: what lists ask for stands in it as values, the rest as text that readers are given whole."""
+
+import json
+from datetime import UTC, datetime
+
+import orjson
+
+from chassis.handler import Inbound
+from contracts.cases import CaseOpened
+from contracts.envelope import decode
+from contracts.topics import CASES_EVENTS
+from services.gateway.projector import Projected, Projector, file_of
+from services.gateway.store import whole, with_whole_body
+from tests.contract.golden import GOLDEN
+
+PROJECTOR = Projector(lambda: datetime(2019, 8, 1, tzinfo=UTC))
+
+
+def reported() -> tuple[CaseOpened, Projected]:
+    """An order of which nothing is known but the case that was opened on it."""
+    golden = json.loads((GOLDEN / "records" / "case.opened.v1.json").read_text())
+    headers = [(name, value.encode()) for name, value in golden["headers"].items()]
+    envelope = decode(orjson.dumps(golden["body"]), headers)
+    assert isinstance(envelope.message, CaseOpened)
+    return envelope.message, PROJECTOR.apply(Projected({}), Inbound(envelope, CASES_EVENTS.name, 0, 0), None).state
+
+
+def test_case_file_and_reports_are_kept_as_text_and_read_whole() -> None:
+    opened, state = reported()
+    kept = PROJECTOR.dump(state)
+    assert isinstance(kept["file"], str)
+    assert isinstance(kept["reports"], str)
+    read = whole(kept)
+    assert file_of(read) == state.file
+    assert read["reports"] == {opened.case_id: opened.report.model_dump(mode="json")}
+    assert {name: read[name] for name in kept.keys() - {"file", "reports"}} == {
+        name: kept[name] for name in kept.keys() - {"file", "reports"}
+    }
+
+
+def test_a_document_without_a_case_or_a_body_is_read_as_it_is() -> None:
+    for document in ({"_id": "ord_1", "body": {"order": {"order_id": "ord_1"}}}, {"_id": "key", "merchants": ["shop"]}):
+        assert with_whole_body(document) == document
