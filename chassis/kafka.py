@@ -118,8 +118,8 @@ class KafkaPublisher:
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError where no broker answers."""
-        self._producer = AIOKafkaProducer(
+        """Connect. Raises KafkaError where no broker answers; it can be tried again then."""
+        producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.kafka_bootstrap,
             client_id=self._settings.instance or "recourse",
             acks="all",
@@ -130,7 +130,12 @@ class KafkaPublisher:
             request_timeout_ms=_DELIVERY_MS,
             retry_backoff_ms=50,
         )
-        await self._producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
 
     async def stop(self) -> None:
         """Send what was handed over and disconnect."""

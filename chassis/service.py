@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from chassis.barrier import follow_clock, follow_platform
 from chassis.clock import Clock, RealClock, SandboxClock
 from chassis.consumer import LoopConsumer
+from chassis.failures import retrying
 from chassis.handler import Handler
 from chassis.kafka import KafkaPublisher, assert_c_extension, incarnations
 from chassis.loop import PARKED, ProcessingLoop
@@ -23,6 +24,8 @@ __all__ = ["Runtime", "beside", "open_runtime"]
 
 log = logging.getLogger(__name__)
 _CANCEL_AGAIN_S = 1.0
+_CLIENT_LOG = "aiokafka"
+"""Has an error for every try to reach a broker that is away."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,50 @@ class Runtime:
     hearers: list[Callable[[Message], None]] = field(default_factory=list)
     """Who is given what the platform tells every process: at least the last word and all that come."""
 
+    async def begin(self, stop: asyncio.Event, *steps: Callable[[], Awaitable[None]]) -> bool:
+        """Take the first steps: serve health and metrics, prepare the store (`steps` are the service's own, its indexes), and
+        reach the broker. Where one of the two is away the process waits for it, says so once in its log, and by its health for
+        as long. False where `stop` is set before it is there. What a service reads of its settings it reads before: a wrong one
+        is told at once."""
+        port = serve_telemetry(self.health, self.metrics, self.settings.health_port)
+        log.info("%s: health and metrics on port %d", self.service, port)
+
+        async def prepare() -> None:
+            await self.database[PARKED].create_index([("key", 1), ("order", 1)])
+            for step in steps:
+                await step()
+
+        return await self._reached("store", prepare, stop) and await self._reached("broker", self.publisher.start, stop)
+
+    async def _reached(self, what: str, operation: Callable[[], Awaitable[None]], stop: asyncio.Event) -> bool:
+        first_steps = f"first steps at the {what}"
+        away = asyncio.Event()
+
+        def waiting(error: BaseException) -> None:
+            self.health.waiting(error, first_steps)
+            if not away.is_set():
+                log.warning("%s waits for the %s, which is away: %.200r", self.service, what, error)
+            away.set()
+
+        async def stopped() -> None:
+            await away.wait()
+            await stop.wait()
+
+        trying = asyncio.create_task(retrying(operation, waiting))
+        ending = asyncio.create_task(stopped())
+        with _unheard(_CLIENT_LOG):
+            try:
+                await asyncio.wait([trying, ending], return_when=asyncio.FIRST_COMPLETED)
+                if not trying.done():
+                    return False
+            finally:
+                await _end_all([trying, ending])
+        trying.result()
+        self.health.arrived(first_steps)
+        if away.is_set():
+            log.warning("%s goes on: the %s is there", self.service, what)
+        return True
+
     async def run(
         self,
         handler: Handler[Any],
@@ -49,12 +96,11 @@ class Runtime:
         background: Sequence[Callable[[], Awaitable[None]]] = (),
         gather_s: float = 0.0,
     ) -> None:
-        """Run the loop and the background work until `stop` is set. Raises the first failure of either. Nobody waits for what
-        a service with `gather_s` does, so that it lets records gather for so many seconds.
+        """Run the loop and the background work until `stop` is set, once the service has begun. Raises the first failure of
+        either. Nobody waits for what a service with `gather_s` does, so that it lets records gather for so many seconds.
 
         Background work starts when the sandbox's clock has its first tick, or at once on the real clock."""
         parking = MongoParking(self.database)
-        await self.database[PARKED].create_index([("key", 1), ("order", 1)])
         loop = ProcessingLoop(
             handler,
             MongoStore(self.database),
@@ -71,8 +117,6 @@ class Runtime:
 
         consumer = LoopConsumer(self.settings, loop, self.health, take_over=take_over, gather_s=gather_s)
         self.metrics.append(lambda: _loop_metrics(loop, parking, self.health, self.commands))
-        port = serve_telemetry(self.health, self.metrics, self.settings.health_port)
-        log.info("%s: health and metrics on port %d", self.service, port)
 
         tasks = [asyncio.create_task(_until(stop), name="stop")]
         try:
@@ -121,12 +165,12 @@ class Runtime:
 
 @asynccontextmanager
 async def open_runtime(settings: Settings, service: str) -> AsyncIterator[Runtime]:
-    """Connect what a service needs, and close it again."""
+    """What a service needs, connected when it begins, and closed again. Raises SettingsError where the store's address cannot
+    be read."""
     assert_c_extension()
     commands = CommandCounter()
     client = connect(settings, commands)
     publisher = KafkaPublisher(settings)
-    await publisher.start()
     clock = SandboxClock() if settings.sandbox else RealClock()
     try:
         yield Runtime(
@@ -142,6 +186,21 @@ async def open_runtime(settings: Settings, service: str) -> AsyncIterator[Runtim
     finally:
         await publisher.stop()
         client.close()
+
+
+@contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    """A logger says nothing meanwhile: what it has to say is said already, and would be again with every try."""
+
+    def nothing(_: logging.LogRecord) -> bool:
+        return False
+
+    logger = logging.getLogger(name)
+    logger.addFilter(nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(nothing)
 
 
 async def beside(*works: Callable[[], Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from contracts.base import parse_moment
 
@@ -121,6 +122,14 @@ def _read_port(text: str) -> int:
     return int(text)
 
 
+def _read_addresses(text: str) -> str:
+    for address in text.split(",") if text else ():
+        place = urlsplit(f"//{address.strip()}")
+        if not place.hostname or place.port == 0 or place.username is not None or place.path or place.query or place.fragment:
+            raise ValueError("give host:port[,host:port]")
+    return text
+
+
 def _read_namespace(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{0,40}", text):
         raise ValueError("give up to 40 letters, digits, - and _: it begins the names of topics and of databases")
@@ -134,5 +143,9 @@ def _read_level(text: str) -> str:
 
 
 _READERS = {str: str, int: _read_port, bool: _read_bool, datetime | None: parse_moment}
-_FORMS: Mapping[str, Callable[[str], object]] = {"namespace": _read_namespace, "log_level": _read_level}
+_FORMS: Mapping[str, Callable[[str], object]] = {
+    "kafka_bootstrap": _read_addresses,
+    "namespace": _read_namespace,
+    "log_level": _read_level,
+}
 """Texts of which not every one will do."""

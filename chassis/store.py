@@ -6,10 +6,10 @@ from typing import Any, Generic, TypeVar
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from msgspec import Struct
 from pymongo import InsertOne, ReplaceOne, UpdateOne
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError, ConfigurationError, OperationFailure
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from chassis.settings import Settings
+from chassis.settings import Settings, SettingsError
 
 __all__ = [
     "Append",
@@ -54,17 +54,21 @@ class CommandCounter(CommandListener):
 
 
 def connect(settings: Settings, *listeners: CommandListener) -> "AsyncIOMotorClient[dict[str, Any]]":
-    """A client with bounded waits, so that a store that is away shows at once."""
-    return AsyncIOMotorClient(
-        settings.mongo_uri,
-        serverSelectionTimeoutMS=3_000,
-        connectTimeoutMS=3_000,
-        socketTimeoutMS=60_000,
-        maxPoolSize=20,
-        retryWrites=False,
-        retryReads=False,
-        event_listeners=list(listeners),
-    )
+    """A client with bounded waits, so that a store that is away shows at once. Raises SettingsError for an address that cannot
+    be read."""
+    try:
+        return AsyncIOMotorClient(
+            settings.mongo_uri,
+            serverSelectionTimeoutMS=3_000,
+            connectTimeoutMS=3_000,
+            socketTimeoutMS=60_000,
+            maxPoolSize=20,
+            retryWrites=False,
+            retryReads=False,
+            event_listeners=list(listeners),
+        )
+    except (ConfigurationError, ValueError) as wrong:
+        raise SettingsError(f"RECOURSE_MONGO_URI: {wrong}") from None
 
 
 async def counted(collection: Collection, wanted: Mapping[str, Any], field: str) -> dict[Any, int]:

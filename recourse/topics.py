@@ -3,6 +3,8 @@
 import asyncio
 
 import typer
+from aiokafka.errors import KafkaError
+from pymongo.errors import PyMongoError
 
 from chassis.kafka import ensure_topics
 from chassis.settings import Settings, SettingsError
@@ -11,7 +13,7 @@ from recourse.failing import failing_clearly
 
 def topics() -> None:
     """Create what is missing at RECOURSE_KAFKA_BOOTSTRAP; at once when all are there."""
-    with failing_clearly(SettingsError):
+    with failing_clearly(SettingsError, KafkaError, PyMongoError):
         asyncio.run(ensure_topics(Settings.from_environment()))
 
 

@@ -21,7 +21,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises SettingsError where the payment provider's address cannot be read, and what the loop
     cannot go on from."""
     async with open_runtime(settings, CasesHandler.service) as runtime:
-        await create_indexes(runtime.database)
         clock = runtime.clock
         cashier = Cashier(
             store=PaymentStore(runtime.database),
@@ -37,7 +36,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         runtime.health.notes.append(lambda: _note(cashier))
         runtime.metrics.append(lambda: _metrics(cashier))
-        await runtime.run(handler, stop, background=(cashier.work,))
+        if await runtime.begin(stop, lambda: create_indexes(runtime.database)):
+            await runtime.run(handler, stop, background=(cashier.work,))
 
 
 def _note(cashier: Cashier) -> str:

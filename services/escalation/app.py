@@ -42,7 +42,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         programmes = Programmes.shipped_and(settings.programmes)
         matrix = Matrix(runtime.database, programmes, settings.secret)
         rates = Rates(runtime.database, programmes)
-        await matrix.create_indexes()
-        await rates.create_indexes()
         handler = EscalationHandler(timers, store, matrix, rates, programmes)
-        await runtime.run(handler, stop, background=(timers.watch_clock, timers.work), gather_s=_GATHER_S)
+        if await runtime.begin(stop, matrix.create_indexes, rates.create_indexes):
+            await runtime.run(handler, stop, background=(timers.watch_clock, timers.work), gather_s=_GATHER_S)

@@ -42,7 +42,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if settings.inbound_port:
             inbound = sockets.enter_context(listening(settings.inbound_host, settings.inbound_port))
         async with open_runtime(settings, Projector.service) as runtime:
-            await create_indexes(runtime.database)
             await _run(settings, runtime, listener, inbound, stop)
 
 
@@ -73,7 +72,6 @@ async def _run(
         sandbox=control,
     )
     mailroom = Mailroom(gateway, MailStore(runtime.database), settings.inbound_authserv)
-    await mailroom.mails.create_indexes()
     runtime.metrics.append(mailroom.metrics)
     server = HttpServer(with_head(create_app(gateway, mailroom)), listener)
     background = [waiting.listen, server.serve, mailroom.work, mass.work]
@@ -81,9 +79,12 @@ async def _run(
         background.append(Listener(mailroom, inbound, f"inbound.{mailroom.domain}").serve)
     if barrier is not None and control is not None:
         background += [barrier.listen, control.look_after]
-        await control.start(settings.clock or RealClock().now())
     else:
         background.append(outages.watch)
+    if not await runtime.begin(stop, lambda: create_indexes(runtime.database), mailroom.mails.create_indexes):
+        return
+    if control is not None:
+        await control.start(settings.clock or RealClock().now())
 
     def in_hand() -> Mapping[str, int]:
         return {"mails": mailroom.pending(), "mass_actions": mass.pending()}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
 from contracts.ids import order_of
@@ -14,7 +15,7 @@ class Objects:
     """Evidence by order and id. An object is written once."""
 
     def __init__(self, url: str) -> None:
-        """Raises where the address is none that the library knows."""
+        """Raises ValueError where the address is none that the library knows."""
         place = urlsplit(url)
         self._store: ObjectStore
         if place.scheme == "file":
@@ -22,7 +23,10 @@ class Objects:
         elif place.scheme == "memory":
             self._store = MemoryStore()
         else:
-            self._store = from_url(url)
+            try:
+                self._store = from_url(url)
+            except BaseError as wrong:
+                raise ValueError(str(wrong).partition("\n")[0]) from None
 
     @staticmethod
     def place(evidence_id: str) -> str:

@@ -13,4 +13,6 @@ __all__ = ["serve"]
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises what the processing loop cannot go on from."""
     async with open_runtime(settings, IntakeHandler.service) as runtime:
-        await runtime.run(IntakeHandler(runtime.database, Programmes.shipped_and(settings.programmes)), stop)
+        handler = IntakeHandler(runtime.database, Programmes.shipped_and(settings.programmes))
+        if await runtime.begin(stop):
+            await runtime.run(handler, stop)

@@ -112,6 +112,7 @@ async def consuming(
 ) -> AsyncIterator[tuple[_Counting, LoopConsumer]]:
     """A consumer of a namespace, which begins with what it owns when that is `prepared`."""
     async with open_runtime(running.settings, "intake") as runtime:
+        await runtime.begin(asyncio.Event())
         handler = _Counting()
         parking = MongoParking(runtime.database)
         loop = ProcessingLoop(handler, MongoStore(runtime.database), runtime.publisher, parking)

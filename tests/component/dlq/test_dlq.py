@@ -85,6 +85,7 @@ async def settings(stack: Stack, request: pytest.FixtureRequest) -> Settings:
 async def running(settings: Settings, notebook: Notebook) -> AsyncIterator[Runtime]:
     stop = asyncio.Event()
     async with open_runtime(settings, "intake") as runtime:
+        await runtime.begin(stop)
         task = asyncio.create_task(runtime.run(notebook, stop))
         try:
             yield runtime

@@ -157,6 +157,7 @@ async def test_registering_needs_no_query_per_order(running: Running, events: Re
     settings = dataclasses.replace(running.settings, instance="intake-1")
     stop = asyncio.Event()
     async with open_runtime(settings, "intake") as runtime:
+        await runtime.begin(stop)
         serving = asyncio.create_task(runtime.run(IntakeHandler(runtime.database, Programmes.shipped()), stop))
         await put_shop(running, events)
         # That roll-outs are asked of for the new shop is no part of it: what comes after on their key is answered after that.

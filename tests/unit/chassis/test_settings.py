@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from chassis.settings import Settings, SettingsError
+from services.cases.app import serve as cases
 from services.escalation.app import serve as escalation
 from services.gateway.app import serve as gateway
 from services.notifications.app import serve as notifications
@@ -27,6 +28,9 @@ async def test_nobody_signs_with_an_empty_secret(serve: Callable[[Settings, asyn
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("kafka_bootstrap", "broker:port"),
+        ("kafka_bootstrap", "kafka://broker:9092"),
+        ("kafka_bootstrap", "broker:9092,"),
         ("http_port", "65536"),
         ("health_port", "-1"),
         ("inbound_port", "x"),
@@ -47,6 +51,23 @@ def test_what_cannot_be_read_is_named(name: str, text: str) -> None:
 async def test_what_a_service_cannot_read_is_named_too(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=rf"^RECOURSE_{name.upper()}: "):
         await notifications(dataclasses.replace(NOWHERE, secret="s", **{name: text}), asyncio.Event())
+
+
+@pytest.mark.parametrize(
+    ("serve", "name", "text"),
+    [
+        (cases, "payments_url", "ftp://bank.example"),
+        (cases, "mongo_uri", "http://store:27017"),
+        (cases, "mongo_uri", "mongodb://store:port"),
+        (gateway, "evidence_url", "nowhere://at/all"),
+    ],
+)
+async def test_a_wrong_setting_is_told_at_once_though_store_and_broker_are_away(
+    serve: Callable[[Settings, asyncio.Event], Awaitable[None]], name: str, text: str
+) -> None:
+    given = {"secret": "s", "platform_key": "p", "http_port": 0, name: text}
+    with pytest.raises(SettingsError, match=rf"^RECOURSE_{name.upper()}: "):
+        await asyncio.wait_for(serve(dataclasses.replace(NOWHERE, **given), asyncio.Event()), 30)
 
 
 def test_run_says_in_one_line_what_its_services_lack() -> None:
