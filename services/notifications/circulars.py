@@ -40,7 +40,6 @@ def circular_words(kind: str, about: Mapping[str, str], merchant: Merchant, spea
     """The words of such a mail. Nothing is acted on by link: it names where in the shop's account the matter stands."""
     words = _SAID[kind](about, merchant, speak)
     words.language = speak.code
-    words.title = words.subject
     words.greeting = speak._("Hello {name},", name=about.get("name", merchant.name))
     words.rows = [(speak._("Shop"), merchant.name)]
     words.contact_title = speak._("How to reach {shop}", shop=merchant.name)
@@ -49,22 +48,18 @@ def circular_words(kind: str, about: Mapping[str, str], merchant: Merchant, spea
     return words
 
 
-def _words(subject: str, *happened: str) -> Words:
-    return Words(language="", subject=subject, title="", greeting="", happened=[each for each in happened if each])
-
-
 def _issue_rate(about: Mapping[str, str], merchant: Merchant, speak: Language) -> Words:
     """OI-11, NX-10: warned before, told at the crossing with the statement of reasons, told when it is over."""
     share, threshold = _percent(about["share"], speak), _percent(about["threshold"], speak)
     match about["status"]:
         case "warning":
-            words = _words(
+            words = Words.opening(
                 speak._("Your rate of reported problems is close to the limit"),
                 speak._("{share} of your recent orders were reported with a problem.", share=share),
             )
             words.silence = speak._("Above {threshold} your offers rank lower and are less visible.", threshold=threshold)
         case "sanctioned":
-            words = _words(
+            words = Words.opening(
                 speak._("Your rate of reported problems is above the limit"),
                 speak._("{share} of your recent orders were reported with a problem.", share=share),
                 speak._("Until the share is back at {threshold} or less, your offers rank lower.", threshold=threshold),
@@ -72,7 +67,7 @@ def _issue_rate(about: Mapping[str, str], merchant: Merchant, speak: Language) -
             words.said_by, words.said = speak._("Statement of reasons:"), about["statement"]
             words.asked = speak._("You can appeal against this statement in your account.")
         case _:
-            words = _words(
+            words = Words.opening(
                 speak._("Your rate of reported problems is within the limit again"),
                 speak._("{share} of your recent orders were reported with a problem.", share=share),
                 speak._("Your offers rank and are visible as before."),
@@ -87,7 +82,7 @@ def _percent(share: str, speak: Language) -> str:
 def _policy_change(about: Mapping[str, str], merchant: Merchant, speak: Language) -> Words:
     """BP-24."""
     day = speak.day(parse_moment(about["effective_at"]), merchant.timezone)
-    words = _words(
+    words = Words.opening(
         speak._("New version of {programme} from {day}", programme=about["programme"], day=day),
         speak._(
             "From {day} on, new cases follow version {version} of {programme}.",
@@ -103,7 +98,7 @@ def _policy_change(about: Mapping[str, str], merchant: Merchant, speak: Language
 
 def _handover(about: Mapping[str, str], merchant: Merchant, speak: Language) -> Words:
     """RD-09, NX-17."""
-    words = _words(
+    words = Words.opening(
         speak._("You stand in for {absent}", absent=about["absent"]),
         speak._(
             "{absent} is away from {first} to {last}; running and new cases come to you in that time.",
@@ -123,7 +118,7 @@ def _handover(about: Mapping[str, str], merchant: Merchant, speak: Language) -> 
 
 def _return_info(about: Mapping[str, str], merchant: Merchant, speak: Language) -> Words:
     """CP-05."""
-    words = _words(
+    words = Words.opening(
         speak._("Is your return information still right?"),
         speak._(
             "Your buyers are shown this return information, which was last confirmed on {day}.",

@@ -20,11 +20,10 @@ __all__ = ["Words", "contact_of", "words_of"]
 class Words:
     """A mail before it is laid out. `rows` and `contact` are (label, value); a value of `contact` has its address or None."""
 
-    language: str
     subject: str
-    title: str
-    greeting: str
     happened: list[str]
+    language: str = ""
+    greeting: str = ""
     options: list[str] = field(default_factory=list)
     said_by: str = ""
     said: str = ""
@@ -39,6 +38,11 @@ class Words:
     contact_title: str = ""
     contact: list[tuple[str, str, str | None]] = field(default_factory=list)
     closing: list[str] = field(default_factory=list)
+
+    @classmethod
+    def opening(cls, subject: str, *happened: str) -> "Words":
+        """A mail that begins with what happened, in sentences of which empty ones are left out."""
+        return cls(subject, [each for each in happened if each])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,7 @@ def words_of(letter: Letter, merchant: Merchant, speak: Language, platform: str,
     tell = _Telling(letter, merchant, speak, platform, programme)
     words = _OPENINGS[letter.kind](tell)
     words.language = speak.code
-    words.greeting = words.greeting or _greeting(tell)
-    words.title = words.title or words.subject
+    words.greeting = _greeting(tell)
     if letter.said is not None and (letter.said.text or letter.said.evidence):
         _quote(words, tell)
     if letter.case is not None:
@@ -133,14 +136,10 @@ def _greeting(tell: _Telling) -> str:
     return tell.speak._("Hello {name},", name=name) if name else tell.speak._("Hello,")
 
 
-def _opening(subject: str, *happened: str, title: str = "") -> Words:
-    return Words(language="", subject=subject, title=title, greeting="", happened=[each for each in happened if each])
-
-
 def _check_in(tell: _Telling) -> Words:
     """BP-05, 07: the question, its four answers, and that saying nothing costs nothing but the protection's end."""
     speak, letter = tell.speak, tell.letter
-    words = _opening(
+    words = Words.opening(
         speak._("Did all go well with your order {number} at {shop}?", number=tell.number, shop=tell.shop),
         speak._("Your order {number} at {shop} is protected. Did all go well?", number=tell.number, shop=tell.shop),
     )
@@ -158,7 +157,7 @@ def _check_in(tell: _Telling) -> Words:
 
 def _link(tell: _Telling) -> Words:
     speak = tell.speak
-    words = _opening(
+    words = Words.opening(
         speak._("Your link to order {number}", number=tell.number),
         speak._("Here is the link to your order {number} at {shop} that was asked for.", number=tell.number, shop=tell.shop),
     )
@@ -172,14 +171,14 @@ def _mass_event(tell: _Telling) -> Words:
     """NX-09, BP-25."""
     speak = tell.speak
     if tell.letter.event == "insolvency":
-        words = _opening(
+        words = Words.opening(
             speak._("{shop} is insolvent: your order {number}", shop=tell.shop, number=tell.number),
             speak._("{shop}, with whom you placed order {number}, is insolvent.", shop=tell.shop, number=tell.number),
             speak._("Your order is protected: you can claim your money back."),
         )
         words.asked = speak._("If your order has not arrived, please report it.")
     elif tell.letter.event == "insolvency_withdrawn":
-        words = _opening(
+        words = Words.opening(
             speak._("{shop} is not insolvent: your order {number}", shop=tell.shop, number=tell.number),
             speak._(
                 "We wrote to you that {shop}, with whom you placed order {number}, is insolvent. That was taken back.",
@@ -190,7 +189,7 @@ def _mass_event(tell: _Telling) -> Words:
         )
         words.asked = speak._("If your order has not arrived, please report it.")
     else:
-        words = _opening(
+        words = Words.opening(
             speak._("Your order {number} may be delayed", number=tell.number),
             speak._("The carrier of your order {number} at {shop} has failed.", shop=tell.shop, number=tell.number),
         )
@@ -208,12 +207,12 @@ def _mass_event(tell: _Telling) -> Words:
 def _case_opened(tell: _Telling) -> Words:
     speak, letter = tell.speak, tell.letter
     if letter.reader == "merchant":
-        return _opening(
+        return Words.opening(
             speak._("New case on order {number}: {reason}", number=tell.number, reason=tell.reason),
             speak._("{buyer} has reported a problem with order {number}: “{reason}”.", **_named(tell)),
             speak._("The payout of this order is held while the case is open."),
         )
-    return _opening(
+    return Words.opening(
         speak._("We have received your report on order {number}", number=tell.number),
         speak._("Thank you for your report: “{reason}”.", reason=tell.reason),
         speak._("A case was opened with {shop}.", shop=tell.shop)
@@ -227,7 +226,7 @@ def _answer(tell: _Telling) -> Words:
     speak, answer = tell.speak, tell.letter.answer
     subject = speak._("{shop} has answered your report on order {number}", shop=tell.shop, number=tell.number)
     if answer is None or answer.refund_amount is None:
-        return _opening(subject, speak._("{shop} has answered: there will be no refund.", shop=tell.shop))
+        return Words.opening(subject, speak._("{shop} has answered: there will be no refund.", shop=tell.shop))
     texts: dict[tuple[str, Variant], str] = {
         ("yes", "full"): speak._("{shop} has answered: the full amount of {amount} is refunded."),
         ("yes", "partial"): speak._("{shop} has answered: a partial refund of {amount} is made."),
@@ -239,13 +238,13 @@ def _answer(tell: _Telling) -> Words:
         ),
     }
     text = texts.get((answer.refund, answer.variant), texts["yes", "partial"])
-    return _opening(subject, text.format(shop=tell.shop, amount=speak.amount(answer.refund_amount)))
+    return Words.opening(subject, text.format(shop=tell.shop, amount=speak.amount(answer.refund_amount)))
 
 
 def _message(tell: _Telling) -> Words:
     speak = tell.speak
     author = tell.name_of(tell.letter.said.author if tell.letter.said else tell.letter.actor)
-    return _opening(
+    return Words.opening(
         speak._("New message about order {number}", number=tell.number),
         speak._("{author} has written about the case on order {number}.", author=author, number=tell.number),
     )
@@ -255,7 +254,7 @@ def _reminder(tell: _Telling) -> Words:
     speak, deadline = tell.speak, tell.letter.deadline
     label = _deadline_label(tell, deadline) if deadline else tell.state
     if tell.letter.reader == "platform" and deadline is not None:
-        return _opening(
+        return Words.opening(
             speak._("Order {number} waits for {platform}: {label}", number=tell.number, platform=tell.platform, label=label),
             speak._(
                 "The case “{reason}” on order {number} was to be decided by {moment}.",
@@ -264,7 +263,7 @@ def _reminder(tell: _Telling) -> Words:
                 moment=speak.moment(deadline.due_at, tell.letter.order.timezone),
             ),
         )
-    return _opening(
+    return Words.opening(
         speak._("Reminder for order {number}: {label}", number=tell.number, label=label),
         speak._("We remind you of the open case on order {number}: “{reason}”.", **_named(tell)),
     )
@@ -273,7 +272,7 @@ def _reminder(tell: _Telling) -> Words:
 def _attention(tell: _Telling) -> Words:
     """Nobody answered; somebody who leads is to look (the returns desk's first silence)."""
     speak = tell.speak
-    return _opening(
+    return Words.opening(
         speak._("Please look at the case on order {number}", number=tell.number),
         _what_was_done(tell),
         speak._("The case “{reason}” on order {number} now stands at: {state}.", **_named(tell)),
@@ -282,7 +281,7 @@ def _attention(tell: _Telling) -> Words:
 
 def _evidence_requested(tell: _Telling) -> Words:
     speak = tell.speak
-    return _opening(
+    return Words.opening(
         speak._("Further evidence is needed for order {number}", number=tell.number),
         speak._("{platform} reviews the case on order {number} and asks you for further evidence.", **_named(tell)),
     )
@@ -291,7 +290,7 @@ def _evidence_requested(tell: _Telling) -> Words:
 def _proposal(tell: _Telling) -> Words:
     speak, proposal = tell.speak, tell.letter.proposal
     amount = speak.amount(proposal.refund_amount) if proposal else ""
-    return _opening(
+    return Words.opening(
         speak._("A proposal for order {number}", number=tell.number),
         speak._("{platform} proposes this solution: a refund of {amount}.", platform=tell.platform, amount=amount),
         speak._("It takes effect if both sides accept it."),
@@ -300,7 +299,7 @@ def _proposal(tell: _Telling) -> Words:
 
 def _decision(tell: _Telling) -> Words:
     speak = tell.speak
-    return _opening(
+    return Words.opening(
         speak._("Decision on order {number}: {outcome}", **_named(tell)),
         speak._("{platform} has decided the case “{reason}” on order {number}.", **_named(tell)),
         speak._("Result: {outcome}.", outcome=tell.outcome),
@@ -310,7 +309,7 @@ def _decision(tell: _Telling) -> Words:
 
 def _case_closed(tell: _Telling) -> Words:
     speak = tell.speak
-    return _opening(
+    return Words.opening(
         speak._("The case on order {number} is closed: {outcome}", **_named(tell)),
         _what_was_done(tell),
         speak._("The case “{reason}” on order {number} has ended.", **_named(tell)),
@@ -321,7 +320,7 @@ def _case_closed(tell: _Telling) -> Words:
 
 def _case_reopened(tell: _Telling) -> Words:
     speak = tell.speak
-    return _opening(
+    return Words.opening(
         speak._("The case on order {number} is open again", number=tell.number),
         speak._("{platform} has reopened the case “{reason}” on order {number} and reviews it.", **_named(tell)),
     )
@@ -329,7 +328,7 @@ def _case_reopened(tell: _Telling) -> Words:
 
 def _progress(tell: _Telling) -> Words:
     speak = tell.speak
-    return _opening(
+    return Words.opening(
         speak._("News of the case on order {number}: {state}", number=tell.number, state=tell.state),
         _what_was_done(tell),
         speak._("The case “{reason}” on order {number} now stands at: {state}.", **_named(tell)),

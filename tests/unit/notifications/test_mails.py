@@ -374,7 +374,7 @@ def test_every_mail_has_subject_request_button_order_and_contact_in_both_languag
                     update={"order": request.letter.order.model_copy(update={"buyer_locale": locale})}
                 )
                 kinds.add(request.kind)
-                notice = {**notice_of(request, "c", 1, AT), "letter": letter.model_dump(mode="json"), "to": "x@y.example"}
+                notice = {**notice_of(request, "c", 1, AT), "letter": letter.model_dump_json(), "to": "x@y.example"}
                 mail = parsed(MAILER.write(notice, merchant(locale=locale)))
                 assert mail["Content-Language"] == locale
                 both(mail, "A-1", "service@shop.example")
@@ -452,7 +452,7 @@ def test_documents_are_counted_in_words() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200), st.text(max_size=400))
 def test_any_subject_and_body_survive(subject: str, said: str) -> None:
-    words = Words(language="en", subject=subject, title="t", greeting="g", happened=[said], asked="a", button="b")
+    words = Words(subject, [said], language="en", greeting="g", asked="a", button="b")
     headers = Headers("ntc_1", "<ntc_1@r.example>", None, None, "message", "a@b.example", ORDER_ID, None, NOW)
     mail = parsed(render(words, "https://x.example/l/t", headers, Sender.of("R <r@r.example>")))
     clean = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", subject).strip().encode(errors="replace").decode()
