@@ -58,10 +58,10 @@ def classify(error: BaseException) -> Remedy:
             return Remedy.PARK
 
 
-def back_off(attempt: int, *, first_s: float = 0.05, most_s: float = 5.0, jitter: Callable[[], float] = random.random) -> float:
+def back_off(attempt: int, *, first_s: float = 0.05, most_s: float = 5.0) -> float:
     """Seconds to wait before attempt `attempt` (from 1): doubled each time, at most `most_s`, half of it random."""
     full = min(most_s, first_s * 2 ** min(attempt - 1, 16))
-    return full / 2 + full / 2 * jitter()
+    return full / 2 + full / 2 * random.random()  # noqa: S311 - spreads who tries again
 
 
 async def retrying(operation: Callable[[], Awaitable[T]], waiting: Callable[[BaseException], None]) -> T:

@@ -94,13 +94,13 @@ _REVIEWS = {
 }
 
 
-def generate(count: int, seed: int, first_day: datetime = FIRST_DAY) -> Batch:
+def generate(count: int, seed: int) -> Batch:
     """`count` orders, oldest first. About one in ten comes late and one in fourteen never, more than in life, so that a small
     play shows something."""
     draw = random.Random(f"orders:{seed}")  # noqa: S311 - a reproducible play, not a secret
     merchants = _merchants(draw, max(4, min(400, count // 12)))
     days = min(_MOST_DAYS, max(5, count // _ORDERS_A_DAY))
-    moments = sorted(first_day + timedelta(seconds=draw.randrange(days * 86_400)) for _ in range(count))
+    moments = sorted(FIRST_DAY + timedelta(seconds=draw.randrange(days * 86_400)) for _ in range(count))
     orders = [_order(draw, number, moment, *draw.choice(merchants)) for number, moment in enumerate(moments, 1)]
     return Batch(orders=orders, lines=count)
 

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass
 
 METADATA, METADATA_VERSION = 3, 4
+_ANSWER_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,11 @@ class ClusterView:
     """Node ids of the brokers that serve."""
 
 
-def cluster_view(host: str, port: int, timeout: float = 2.0) -> ClusterView:
-    """Asks for the cluster's metadata without any topic. Errors: OSError when nobody answers in `timeout` seconds."""
+def cluster_view(host: str, port: int) -> ClusterView:
+    """Asks for the cluster's metadata without any topic. Errors: OSError when nobody answers in two seconds."""
     header = struct.pack(">hhih", METADATA, METADATA_VERSION, 1, -1)
     request = header + struct.pack(">i?", 0, False)
-    with socket.create_connection((host, port), timeout=timeout) as connection:
+    with socket.create_connection((host, port), timeout=_ANSWER_S) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         (length,) = struct.unpack(">i", _read(connection, 4))
         return parse_metadata(_read(connection, length))

@@ -79,11 +79,10 @@ class _Lease:
 class Idempotency:
     """The keys of the last 48 hours, shared by all gateway processes."""
 
-    def __init__(self, database: Database, now: Callable[[], datetime] = wall_clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._keys = database[IDEMPOTENCY]
         self._inserts = Gathered(self._insert)
         self._renewals = Gathered(self._renew)
-        self._now = now
 
     async def once(
         self,
@@ -144,7 +143,7 @@ class Idempotency:
     async def _renew(self, leases: Sequence[_Lease]) -> Sequence[None]:
         """Renew those that are still ours: an owner has one lease, so that each is met by its own alone."""
         ours = {"_id": {"$in": [lease.document_id for lease in leases]}, "owner": {"$in": [lease.owner for lease in leases]}}
-        await self._keys.update_many(ours, {"$set": {"leased_until": lease_end(self._now())}})
+        await self._keys.update_many(ours, {"$set": {"leased_until": lease_end(wall_clock())}})
         return [None] * len(leases)
 
     async def _take(self, principal: str, route: str, key: str, fingerprint: str, *, looks: int = 0) -> _Lease | Answer:
@@ -156,7 +155,7 @@ class Idempotency:
                 if refused.problem.type != running_key().problem.type:
                     raise
                 await asyncio.sleep(_LOOK_S)
-        now = self._now()
+        now = wall_clock()
         lease = _Lease(
             hashlib.sha256("\n".join((principal, route, key)).encode()).hexdigest(),
             uuid.uuid4().hex,
@@ -178,7 +177,7 @@ class Idempotency:
             kept, given = found.get(lease.document_id), found.get(lease.answer_id)
             if kept is None:  # freed in between
                 continue
-            match meet(kept, given, fingerprint, self._now()):
+            match meet(kept, given, fingerprint, wall_clock()):
                 case Meeting.OTHER_BODY:
                     raise reused_key()
                 case Meeting.RUNNING:

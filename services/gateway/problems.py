@@ -134,11 +134,11 @@ def too_many(detail: str, retry_after_s: float) -> ProblemError:
     )
 
 
-def unavailable(detail: str, *, retry_after_s: int = 2, **extra: Any) -> ProblemError:
+def unavailable(detail: str, **extra: Any) -> ProblemError:
     """503: something that the answer needs is away for now."""
     return ProblemError(
         Problem(type="/problems/unavailable", title="Not available for the moment", status=503, detail=detail, extra=extra),
-        {"Retry-After": str(retry_after_s)},
+        {"Retry-After": "2"},
     )
 
 
