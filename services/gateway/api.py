@@ -3,7 +3,7 @@
 from litestar import Litestar
 from litestar.di import Provide
 
-from services.gateway import form_pages, openapi, pages
+from services.gateway import form_pages, home, openapi, pages
 from services.gateway.context import Gateway, TheGateway
 from services.gateway.documented import as_documented
 from services.gateway.inbound.mailroom import Mailroom
@@ -56,6 +56,7 @@ def create_app(gateway: Gateway, mailroom: Mailroom) -> Litestar:
         return await gateway.principals.of(request)
 
     modules = [
+        home,
         merchants,
         desk,
         forms,

@@ -1,6 +1,7 @@
 """What holds for every route of the API, asked of the application itself: nothing that a client says is ignored."""
 
 import ast
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import httpx
 import pytest_asyncio
 
 from services.gateway.api import create_app
+from services.gateway.context import Gateway
 from services.gateway.documented import PAGED
 from services.gateway.heads import with_head
 from services.gateway.problems import EXPLAINED
@@ -126,6 +128,39 @@ def test_every_list_is_read_page_by_page() -> None:
 async def test_a_page_is_shown_whatever_stands_behind_its_address(client: httpx.AsyncClient) -> None:
     page = await client.get("/problems/not-found?utm_source=mail&utm_source=mail")
     assert page.status_code == 200
+
+
+def newcomer(*, sandbox: bool) -> httpx.AsyncClient:
+    gateway = Gateway.__new__(Gateway)
+    gateway.sandbox = cast("Any", object()) if sandbox else None  # no more of it is asked for
+    app = create_app(gateway, SimpleNamespace())  # pyright: ignore[reportArgumentType]
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=cast("Any", app)), base_url="http://gateway")
+
+
+async def test_the_bare_address_tells_a_newcomer_where_things_are() -> None:
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    async with newcomer(sandbox=True) as client:
+        page = await client.get("/", params={"utm_source": "mail"}, headers={"Accept": browser})
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert (page.headers["vary"], "default-src 'none'" in page.headers["content-security-policy"]) == ("Accept", True)
+        assert "<script" not in page.text
+        assert {"/v1/sandbox/mails", "README.md", "ready.json"} <= set(re.findall(r"[\w./]*\w", page.text))
+        linked = re.findall(r'href="([^"]+)"', page.text)
+        assert "/openapi.json" in linked
+        for href in linked:
+            assert (await client.get(href)).status_code == 200, href
+        for accept in ("application/json", "*/*", "application/json, text/plain, */*", "image/png"):
+            told = await client.get("/", headers={"Accept": accept})
+            assert (told.status_code, told.headers["content-type"], told.headers["vary"]) == (200, "application/json", "Accept")
+            links = {link["href"] for link in told.json()["_links"].values()}
+            assert {"/openapi.json", "/v1/sandbox/mails"} <= links <= {route.path for route in APP.routes}
+
+
+async def test_outside_the_sandbox_nobody_is_sent_to_it() -> None:
+    async with newcomer(sandbox=False) as client:
+        for accept in ("application/json", "text/html"):
+            told = await client.get("/", headers={"Accept": accept})
+            assert (told.status_code, "sandbox" in told.text) == (200, False)
 
 
 async def test_a_condition_on_what_has_no_version_is_refused(client: httpx.AsyncClient) -> None:
