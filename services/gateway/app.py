@@ -90,7 +90,7 @@ async def _run(
         return {"mails": mailroom.pending(), "mass_actions": mass.pending()}
 
     try:
-        await runtime.run(Projector(in_hand=in_hand, waiting=waiting), stop, background=background)
+        await runtime.run(Projector(waiting, in_hand=in_hand), stop, background=background)
     finally:
         if barrier is not None:
             with suppress(Exception):

@@ -82,15 +82,15 @@ class Projector:
 
     def __init__(
         self,
+        waiting: Waiting,
         now: Callable[[], datetime] = wall_clock,
         in_hand: Callable[[], Mapping[str, int]] = dict,
-        waiting: Waiting | None = None,
     ) -> None:
-        """`now` is real time: outcomes are forgotten by it. `in_hand`: what this process works on besides, by kind. `waiting`:
-        who waits for outcomes in this process."""
+        """`waiting`: who waits for outcomes in this process. `now` is real time: outcomes are forgotten by it. `in_hand`: what
+        this process works on besides, by kind."""
+        self._waiting = waiting
         self._now = now
         self._in_hand = in_hand
-        self._waiting = waiting
 
     def collection_of(self, key: str) -> str | None:
         return _COLLECTIONS.get(key[:4])
@@ -128,7 +128,7 @@ class Projector:
             kept = {"_id": envelope.command_id, **outcome, "forget_at": self._now() + timedelta(seconds=KEPT_S)}
             appends.append(Append(COMMANDS, kept))
             # Who waits in this process is woken by `appended`: the topic is for those who wait in others.
-            if self._waiting is None or not self._waiting.awaits(envelope.command_id):
+            if not self._waiting.awaits(envelope.command_id):
                 settled = CommandSettled(command_id=envelope.command_id, status=outcome["status"], outcome=_told(outcome))
                 told = Emission(GATEWAY_OUTCOMES, settled, envelope.time, command_id=envelope.command_id, sequenced=False)
                 emissions = (told,)
@@ -140,8 +140,6 @@ class Projector:
 
     async def appended(self, appends: Sequence[Append]) -> None:
         """Wake who waits in this process for what is settled."""
-        if self._waiting is None:
-            return
         for append in appends:
             if append.collection == COMMANDS:
                 self._waiting.wake(append.document["_id"], _told(append.document))

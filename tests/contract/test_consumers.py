@@ -21,6 +21,7 @@ from services.escalation.matrix import Findings, Trial
 from services.escalation.outages import Affected
 from services.escalation.rates import RateFindings
 from services.gateway.projector import Projector
+from services.gateway.waiting import Waiting
 from services.intake.context import Context as IntakeContext
 from services.intake.handlers import IntakeHandler
 from services.notifications.handlers import NotificationsHandler
@@ -37,7 +38,7 @@ def handlers() -> list[Handler[Any]]:
         CasesHandler(NOWHERE, programmes, record=NOWHERE, offer=NOWHERE, own=NOWHERE, due=NOWHERE),
         EscalationHandler(NOWHERE, NOWHERE, NOWHERE, NOWHERE, programmes),
         NotificationsHandler(offer=NOWHERE, own=NOWHERE, unsent=NOWHERE),
-        Projector(lambda: datetime(2019, 8, 1, tzinfo=UTC)),
+        Projector(Waiting(NOWHERE, NOWHERE), lambda: datetime(2019, 8, 1, tzinfo=UTC)),
     ]
 
 

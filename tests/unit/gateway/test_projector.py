@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
@@ -11,9 +12,12 @@ from contracts.envelope import decode
 from contracts.topics import CASES_EVENTS
 from services.gateway.projector import Projected, Projector, file_of
 from services.gateway.store import whole, with_whole_body
+from services.gateway.waiting import Waiting
 from tests.contract.golden import GOLDEN
 
-PROJECTOR = Projector(lambda: datetime(2019, 8, 1, tzinfo=UTC))
+NOWHERE: Any = None
+"""Stands for what nobody waits through."""
+PROJECTOR = Projector(Waiting(NOWHERE, NOWHERE), lambda: datetime(2019, 8, 1, tzinfo=UTC))
 
 
 def reported() -> tuple[CaseOpened, Projected]:
