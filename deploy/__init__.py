@@ -1,0 +1,1 @@
+"""How the product is brought up: image, compose files, and the stack on one machine."""

@@ -28,6 +28,7 @@ def kafka_version() -> str:
 
 
 def jars_dir() -> Path:
+    """Where the jars of this version of Kafka are kept, for all checkouts of a user."""
     return cache_dir() / "kafka" / kafka_version() / "lib"
 
 
@@ -46,6 +47,7 @@ def java_version(output: str) -> int | None:
 
 
 def installed_java() -> int | None:
+    """The major version of the java command; None without one."""
     command = java()
     if command is None:
         return None

@@ -67,6 +67,7 @@ class Disturber:
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def passed(self, progress: Progress) -> None:
+        """The play has come to a moment: blows that are due by then fall."""
         self._now = progress.now
         self._moved.set()
 

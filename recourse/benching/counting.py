@@ -144,6 +144,7 @@ class Events:
     partitions: list[TopicPartition]
 
     async def count(self) -> int:
+        """Records on all partitions by now."""
         ends = await self.consumer.end_offsets(self.partitions)
         return sum(ends.values())
 

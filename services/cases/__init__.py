@@ -1,0 +1,1 @@
+"""Decides every command about a case; keeps case files, ledgers and histories, and has the platform's refunds paid."""

@@ -132,6 +132,7 @@ class Timers:
         return max(due, int(self._reading or hour_of(now) > self._window))
 
     def metrics(self) -> Iterable[tuple[str, str, str, float]]:
+        """(name, kind, help, value) of each figure."""
         yield "timers_fired", "counter", "Timers published, repetitions included", self.fired
         yield "timers_soon", "gauge", "Timers of the present hour in memory", len(self._soon)
         complete = self._record.value.complete_until

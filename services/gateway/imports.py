@@ -71,12 +71,14 @@ class Spool:
         """The client went away before the end."""
 
     def write(self, chunk: bytes) -> None:
+        """Put down what has arrived."""
         self._file.seek(self._written)
         self._file.write(chunk)
         self._written += len(chunk)
         self._more.set()
 
     def end(self, *, cut_off: bool) -> None:
+        """Nothing more arrives."""
         self.ended, self.cut_off = True, cut_off
         self._more.set()
 
@@ -103,6 +105,7 @@ class Spool:
         return hashed.digest()
 
     def close(self) -> None:
+        """Give the room back."""
         self._file.close()
 
 

@@ -118,6 +118,7 @@ class NoticeRequest:
 
     @property
     def case_id(self) -> str | None:
+        """The case that the letter is about; None where it is about an order."""
         return None if self.letter.case is None else self.letter.case.case_id
 
 

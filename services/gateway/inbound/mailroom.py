@@ -87,6 +87,7 @@ class Taken:
 
     @property
     def is_empty(self) -> bool:
+        """Whether nothing is left of the mail that could stand in a case."""
         return not self.text and not self.files
 
     def words(self, locale: str) -> str:

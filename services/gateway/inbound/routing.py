@@ -67,6 +67,7 @@ class ToTeam:
 
     @property
     def is_open(self) -> bool:
+        """Whether somebody of the team has to look at it."""
         return self.why not in CLOSED_REASONS
 
 
