@@ -54,18 +54,20 @@ def _rendered(app: Litestar) -> bytes:
 
 
 def described(app: Litestar) -> dict[str, Any]:
-    """The document as JSON values."""
+    """The document as JSON values. Raises ValueError where what is asked for has the name of another thing that is answered."""
     document: dict[str, Any] = app.openapi_schema.to_schema()
     handlers = dict(_handlers(app))
     asked = _schemas((opt["body"] for opt in handlers.values() if opt["body"] is not None), "validation")
+    given = (type_ for opt in handlers.values() for type_ in opt["gives"].values())
+    answered = _schemas((*given, Command, Problem), "serialization")
+    # Money is answered as it is asked for: it has one name, and one schema.
+    if differing := [name for name, schema in asked.named.items() if answered.named.get(name, schema) != schema]:
+        raise ValueError(f"asked for otherwise than answered, under one name: {', '.join(differing)}")
     for schema in asked.named.values():
         if schema.get("type") == "object":
             # What is refused at run time is refused here too: fields that a request does not have.
             schema.setdefault("additionalProperties", False)
-    given = (type_ for opt in handlers.values() for type_ in opt["gives"].values())
-    answered = _schemas((*given, Command, Problem), "serialization")
     components = document.setdefault("components", {})
-    # Money is asked for as it is answered: under one name, and told by the same schema.
     components["schemas"] = {**components.get("schemas", {}), **answered.named, **asked.named}
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "A platform, partner or merchant key, or a link's token."}
@@ -129,14 +131,17 @@ def _describe(operation: dict[str, Any], opt: Mapping[str, Any], asked: Mapping[
         operation["security"] = [{"bearer": []}]
     shown = {media: {"schema": answered[type_]} for media, type_ in opt["gives"].items()}
     responses: dict[str, Any] = {
-        str(status): {"description": text, "content": shown if 200 <= status < 300 and status != 204 else {}}
+        str(status): {"description": text, "content": shown if status < 300 and status != 204 else {}}
         for status, text in opt["answers"].items()
     }
     if opt["late"]:
         responses["202"] = {"description": _LATE, "content": {"application/json": {"schema": answered[Command]}}}
-    for status in _REFUSALS:
+    refused = {"application/problem+json": {"schema": answered[Problem]}}
+    if opt["page"]:
+        refused["text/html"] = {"schema": {"type": "string"}}
+    for status in (*_REFUSALS, *(status for status in responses if status >= "400")):
         text = responses.get(status, {}).get("description", "A problem.")
-        responses[status] = {"description": text, "content": {"application/problem+json": {"schema": answered[Problem]}}}
+        responses[status] = {"description": text, "content": refused}
     operation["responses"] = responses
 
 

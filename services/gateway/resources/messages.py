@@ -71,7 +71,11 @@ async def thread(
     opt=documented(
         body=MessageRequest,
         headers=CONDITIONAL,
-        answers={201: "The message.", 412: "version-mismatch: of the case"},
+        answers={
+            201: "The message.",
+            412: "version-mismatch: of the case",
+            429: "rate-limited: for guests",
+        },
         gives=Message,
         late=True,
     ),

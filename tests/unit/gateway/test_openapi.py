@@ -27,25 +27,16 @@ def within(schema: Any) -> Iterator[Any]:
 
 
 def test_every_route_tells_what_it_answers() -> None:
-    found = list(answers())
-    assert len(found) > 1_000
-    for name, media_type, schema in found:
+    for _, _, operation in operations():
+        for status, response in operation["responses"].items():
+            assert response["content"] or status in ("204", "303"), (operation["operationId"], status)
+    for name, media_type, schema in answers():
         if media_type == "application/problem+json":
             assert schema == {"$ref": "#/components/schemas/Problem"}, name
-        elif media_type == "application/json":
-            assert {each.get("$ref") for each in schema.get("anyOf", [schema])} != {None} or name == "getOpenApi 200", name
+        elif media_type == "application/json" and name != "getOpenApi 200":
+            assert all("$ref" in each for each in schema.get("anyOf", [schema])), name
         else:
             assert schema, name
-    silent = {
-        operation["operationId"]
-        for _, _, operation in operations()
-        if not any(
-            response.get("content") or status in ("204", "303")
-            for status, response in operation["responses"].items()
-            if status < "4"
-        )
-    }
-    assert not silent
 
 
 def test_a_schema_says_something_of_every_field() -> None:
@@ -62,23 +53,18 @@ def test_the_schemas_are_valid_and_refer_to_each_other() -> None:
             assert part["$ref"].removeprefix("#/components/schemas/") in SCHEMAS
 
 
-def test_a_schema_has_one_name_and_a_name_one_schema() -> None:
-    """Two types of one name would get names made of their modules; what is asked for under the name of something that is
-    answered would hide it."""
+def test_every_schema_has_a_name_of_its_own_and_is_of_use() -> None:
+    """Two types of one name would get names made of their modules."""
     assert not [name for name in SCHEMAS if "-" in name or "_" in name]
-    asked, answered = (set[str](), set[str]())
-    for _, _, operation in operations():
-        for content in operation.get("requestBody", {}).get("content", {}).values():
-            asked |= named(content["schema"])
-    for _, _, schema in answers():
-        answered |= named(schema)
-    assert asked & answered == {"Money", "NotifyAddress", "ReportedLine"}
-    assert asked | answered == set(SCHEMAS)
+    contents = [
+        content for *_, operation in operations() for content in operation.get("requestBody", {}).get("content", {}).values()
+    ]
+    assert named([contents, [schema for *_, schema in answers()]]) == set(SCHEMAS)
 
 
-def named(schema: Any) -> set[str]:
-    """The names that a schema leads to."""
-    found, left = set[str](), [schema]
+def named(schemas: Any) -> set[str]:
+    """The names that schemas lead to."""
+    found, left = set[str](), [schemas]
     while left:
         for part in within(left.pop()):
             name = part["$ref"].rpartition("/")[2] if isinstance(part, dict) and isinstance(part.get("$ref"), str) else None
