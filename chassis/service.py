@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,23 +121,8 @@ class Runtime:
         tasks = [asyncio.create_task(_until(stop), name="stop")]
         try:
             if isinstance(self.clock, SandboxClock):
-                tasks.append(
-                    asyncio.create_task(
-                        follow_clock(
-                            self.settings,
-                            self.service,
-                            self.clock,
-                            self.publisher,
-                            heard=self._heard,
-                            idle=lambda: not consumer.busy,
-                            positions=lambda: consumer.positions,
-                            pending=handler.pending,
-                            parked=lambda: parking.count,
-                            hurry=consumer.hurry,
-                        ),
-                        name="clock",
-                    )
-                )
+                following = self._following(self.clock, handler, consumer, parking)
+                tasks.append(asyncio.create_task(following, name="clock"))
                 first_tick = asyncio.create_task(self.clock.started(), name="first tick")
                 await asyncio.wait([first_tick, *tasks], return_when=asyncio.FIRST_COMPLETED)
                 if not first_tick.done():
@@ -157,6 +142,22 @@ class Runtime:
         for result in ended:
             if isinstance(result, Exception):
                 raise result
+
+    def _following(
+        self, clock: SandboxClock, handler: Handler[Any], consumer: LoopConsumer, parking: MongoParking
+    ) -> Coroutine[Any, Any, None]:
+        return follow_clock(
+            self.settings,
+            self.service,
+            clock,
+            self.publisher,
+            heard=self._heard,
+            idle=lambda: not consumer.busy,
+            positions=lambda: consumer.positions,
+            pending=handler.pending,
+            parked=lambda: parking.count,
+            hurry=consumer.hurry,
+        )
 
     def _heard(self, message: Message) -> None:
         for hearer in self.hearers:
