@@ -68,7 +68,6 @@ BACK_TESTS = "back_tests"
 KEPT_S = 48 * 60 * 60
 """How long outcomes and idempotency keys are kept, in seconds of real time."""
 
-_WITHOUT_EFFECTS = {"effects": 0, "marks": 0}
 _AS_TEXT = ("file", "reports")
 
 
@@ -135,14 +134,15 @@ class PointReads:
         return await future
 
     async def many(self, collection: str, document_ids: Iterable[str]) -> dict[str, Document]:
-        """The documents of these ids, by id; what does not exist is absent. One query."""
+        """The documents of these ids, by id; what does not exist is absent. One query, and for all of each: leaving out the
+        effects that it remembers costs the store more than giving them."""
         ids = list(document_ids)
         if not ids:
             return {}
         known = self._collections.get(collection)
         if known is None:  # made once: making the driver's object costs as much as the query
             known = self._collections[collection] = self._database[collection]
-        cursor = known.find({"_id": {"$in": ids}}, _WITHOUT_EFFECTS, batch_size=10_000)
+        cursor = known.find({"_id": {"$in": ids}}, batch_size=10_000)
         return {document["_id"]: with_whole_body(document) for document in await cursor.to_list(None)}
 
     async def _ask(self, collection: str) -> None:
