@@ -1,16 +1,14 @@
 """Programmes: the policies of the product as validated, versioned, effective-dated data (one YAML file a version).
 
 A programme names its reasons, states, actions with their forms, deadlines, and one table of transitions. What may stand
-in a row is a small general vocabulary: guards (`When`) and effects (`Effects`), evaluated in `engine.decide`."""
+in a row is a small general vocabulary: guards (`When`) and effects (`Effects`), evaluated by `engine.guards` and `engine.decide`."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from contracts.actors import Party, Role
@@ -19,6 +17,7 @@ from contracts.cases import CaseState, Executor, Outcome, Rollout, Variant
 from contracts.orders import FactKind
 from engine.calendar import WorkingDays
 from engine.casefile import CLOSED
+from engine.programme_files import ProgrammeError, contents_of
 
 __all__ = [
     "Action",
@@ -45,10 +44,6 @@ Trigger = Literal["report", "action", "silence", "fact"]
 Answered = Literal["yes", "yes_after_return", "no", "replacement"]
 Texts = dict[str, str]
 """A text by language; in a programme `en` is always there and stands in for a missing one."""
-
-
-class ProgrammeError(ValueError):
-    """A programme file that cannot be used; the text names file and place."""
 
 
 class Terms(Model):
@@ -527,14 +522,7 @@ class Programmes:
     def load(cls, *folders: Path) -> "Programmes":
         """Every `*.yaml` in these folders. A file may say `extends: N`: it then only says what differs from version N
         (mappings are merged, anything else replaced). Raises ProgrammeError with file and place."""
-        raw: dict[tuple[str, Any], tuple[Path, dict[str, Any]]] = {}
-        for path in sorted(path for folder in folders for path in folder.glob("*.yaml")):
-            content = _read(path)
-            key = (str(content.get("programme")), content.get("version"))
-            if key in raw:
-                raise ProgrammeError(f"{path}: {key[0]} version {key[1]} is also in {raw[key][0]}")
-            raw[key] = (path, content)
-        return cls(_validated(path, _extended(key, raw, ())) for key, (path, _) in raw.items())
+        return cls(_validated(path, content) for path, content in contents_of(*folders))
 
     @staticmethod
     def shipped() -> "Programmes":
@@ -621,49 +609,6 @@ def _latest(versions: Sequence[Programme], at: datetime) -> Programme | None:
 
 def _later(moment: datetime | None, than: datetime | None) -> bool:
     return moment is not None and (than is None or moment > than)
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML in which only true and false are booleans and moments stay text: `no` and `yes` are answers here."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] not in ("bool", "timestamp")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text("utf-8"), _Yaml)  # noqa: S506  a subclass of the safe loader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProgrammeError(f"{path}: no YAML that can be read: {error}") from None
-    if not isinstance(content, dict):
-        raise ProgrammeError(f"{path}: a programme is a mapping")
-    return content
-
-
-def _extended(
-    key: tuple[str, Any], raw: Mapping[tuple[str, Any], tuple[Path, dict[str, Any]]], seen: tuple[int, ...]
-) -> dict[str, Any]:
-    path, content = raw[key]
-    if "extends" not in content:
-        return content
-    base = (key[0], content["extends"])
-    if base not in raw:
-        raise ProgrammeError(f"{path}: it extends version {base[1]}, which is not there")
-    if base[1] in (*seen, key[1]):
-        raise ProgrammeError(f"{path}: it extends itself")
-    differing = {name: value for name, value in content.items() if name != "extends"}
-    return _merged(_extended(base, raw, (*seen, key[1])), differing)
-
-
-def _merged(base: Any, over: Any) -> Any:
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
-    return {**base, **{name: _merged(base.get(name), value) for name, value in over.items()}}
 
 
 def _validated(path: Path, content: dict[str, Any]) -> Programme:
