@@ -7,6 +7,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
@@ -53,7 +54,7 @@ from services.gateway.store import (
     wall_clock,
 )
 
-__all__ = ["MassActionContent", "MassActions"]
+__all__ = ["MassActions"]
 
 T = TypeVar("T")
 
@@ -92,6 +93,7 @@ class MassActions:
     _in_hand: dict[str, str] = field(default_factory=dict)
     """What each of this process's owners works on."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def pending(self) -> int:
@@ -225,13 +227,13 @@ class MassActions:
         attempt = 0
         while True:
             try:
-                async with asyncio.timeout(_LOOK_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-            try:
-                for action in await self._unowned():
+                async with self._looking:  # who is free looks, the others who are wait behind it
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_S):
+                            await self._wake.wait()
+                    self._wake.clear()
+                    found = await self._unowned()
+                for action in found:
                     await self._own(action)
                 attempt = 0
             except Exception as error:
