@@ -12,7 +12,7 @@ from services.gateway.context import Caller, Gateway, TheGateway
 from services.gateway.cursors import cursor, place_of, whole_number
 from services.gateway.documented import PAGED, documented, query
 from services.gateway.lists import before, newest_first
-from services.gateway.mass import MassActionContent
+from services.gateway.mass_selection import MassActionContent
 from services.gateway.principals import Principal
 from services.gateway.problems import ProblemError, field_error, wrong_query
 from services.gateway.requests import AnyRequest, json_body, parsed

@@ -22,7 +22,8 @@ from contracts.topics import NOTIFICATIONS_COMMANDS, Topic
 from deploy.local import Stack
 from services.gateway import mass, mass_selection
 from services.gateway.commands import Commands
-from services.gateway.mass import MassActionContent, MassActions
+from services.gateway.mass import MassActions
+from services.gateway.mass_selection import MassActionContent
 from services.gateway.store import HISTORY, MASS_ACTIONS, MASS_ITEMS, MASS_TOLD, ORDERS, PointReads, create_indexes
 
 PLATFORM = Actor(role="platform", id="platform")
