@@ -138,6 +138,18 @@ def payouts(party: Party, shop: Shop) -> dict[str, Json]:
     return {item["order_number"]: {name: item[name] for name in ("state", "amount", "netted")} for item in items}
 
 
+def listed(party: Party, **query: Any) -> list[str]:
+    """The numbers of the orders on all pages of payouts, sorted."""
+    numbers: list[str] = []
+    cursor: Json = {}
+    while True:
+        page = party.get("/v1/payouts", **query, **cursor)
+        numbers += [item["order_number"] for item in page["items"]]
+        if "next" not in page:
+            return sorted(numbers)
+        cursor = {"cursor": page["next"]}
+
+
 @pytest.mark.rule("OI-08")
 def test_payouts_are_held_while_a_case_is_open_and_netted_after(world: World, mode: Mode) -> None:
     shop = world.shop()
@@ -165,25 +177,10 @@ def test_payouts_are_held_while_a_case_is_open_and_netted_after(world: World, mo
     assert payouts(shop.staff, shop) == expected
     assert payable["order_number"] == "a"
     for state in ("payable", "held", "paid", "netted"):
-        numbers: list[str] = []
-        cursor: Json = {}
-        while True:  # pages of one, so that every order that is not in this state is passed over
-            page = shop.staff.get("/v1/payouts", limit=1, state=state, **cursor)
-            numbers += [item["order_number"] for item in page["items"]]
-            if "next" not in page:
-                break
-            cursor = {"cursor": page["next"]}
-        assert sorted(numbers) == [number for number, item in expected.items() if item["state"] == state]
+        # Pages of one, so that every order that is not in this state is passed over.
+        assert listed(shop.staff, limit=1, state=state) == [name for name, item in expected.items() if item["state"] == state]
     shop.staff.request("GET", "/v1/payouts", params={"state": "lost"}).problem(422)
-    seen: list[str] = []
-    cursor: Json = {}
-    while True:
-        page = shop.staff.get("/v1/payouts", limit=2, **cursor)
-        seen += [item["order_number"] for item in page["items"]]
-        if "next" not in page:
-            break
-        cursor = {"cursor": page["next"]}
-    assert sorted(seen) == ["a", "b", "c", "d", "e"]
+    assert listed(shop.staff, limit=2) == ["a", "b", "c", "d", "e"]
 
     # The next payout was less by the refund: whoever paid it out says so, and nobody takes it again.
     taken = {"kind": "netted", "at": format_moment(world.now()), "external_id": "payout-2", "amount": eur("30.00")}
