@@ -26,7 +26,7 @@ _DELIVERY_MS = 300_000
 """How long a record may wait for the broker. Long, because a record given up while a later one of its key went out would be a
 gap; past it the process stops and begins again from what is durable."""
 _PARTITIONER = DefaultPartitioner()
-_LAYOUT = 3
+_LAYOUT = 4
 """How documents are laid out (ADR 39 is what changed last): another version's are not read, and not guessed at."""
 
 

@@ -47,7 +47,7 @@ def is_of_earlier_try(bounced: Mapping[str, Any], notice: Mapping[str, Any]) -> 
 
 def came_back(sent: Mapping[str, Any], bounced: Mapping[str, Any]) -> NoticeProof:
     """The proof that a notice failed, of one that was `sent` and of what its server said later."""
-    proof = NoticeProof.model_validate(sent["proof"])
+    proof = NoticeProof.model_validate_json(sent["proof"])
     return proof.model_copy(
         update={"state": "failed", "server_reply": bounced["reply"], "at": parse_moment(bounced["at"])},
     )

@@ -13,6 +13,7 @@ from contracts.ids import child_id, derived
 from contracts.notices import NoticeProof
 from contracts.orders import Merchant, MerchantChanged
 from engine.casefile import CLOSED
+from services.notifications.letters import Letter
 from services.notifications.store import QUEUED
 
 __all__ = ["Missed", "addressed_id", "after_correction", "after_failure", "is_search", "mailboxes", "missed_in", "told_again"]
@@ -104,14 +105,14 @@ def told_again(
     that was put right is told. The ids are made from notice and address: a search that is made again finds the same."""
     reached: set[str | None] = set()
     for each in written:
-        about = each.get("letter", {}).get("deadline", {}).get("deadline_id")
+        about = each.get("deadline_id")
         failed = each["_id"] in missed.notice_ids and each["to"] in search["added"]
         if about == missed.deadline.deadline_id and each["party"] == "merchant" and not failed:
             reached.add(each["to"])
             if each["to"] is None and each["state"] == QUEUED:
                 return []  # it goes to the present addresses anyway
     fresh = {name: value for name, value in notice.items() if name not in ("proof", "retry_at", "last_reply", "late")}
-    letter = {**notice["letter"], "deadline": missed.deadline.model_dump(mode="json", exclude_none=True)}
+    letter = Letter.model_validate_json(notice["letter"]).model_copy(update={"deadline": missed.deadline})
     return [
         {
             **fresh,
@@ -121,7 +122,7 @@ def told_again(
             "to": address,
             "created_at": search["created_at"],
             "tries": 0,
-            "letter": letter,
+            "letter": letter.model_dump_json(exclude_none=True),
         }
         for address in to
         if address not in reached

@@ -159,9 +159,10 @@ def _appends(inbound: Inbound, requests: Sequence[NoticeRequest]) -> tuple[Appen
 
 def notice_of(request: NoticeRequest, cause: str, partition: int, at: str) -> dict[str, Any]:
     """The document of a notice: one mail to one address, or, for a merchant, what its addresses are to be told. Its id is made
-    from its cause, so that an event read twice tells nobody twice."""
+    from its cause, so that an event read twice tells nobody twice. `letter` is text; `deadline_id` stands beside it, absent
+    where it tells of none, for late notices are looked for by it."""
     letter = request.letter
-    return {
+    notice = {
         "_id": child_id("ntc", letter.order.order_id, cause, request.kind, request.to or request.party),
         "partition": partition,
         "state": QUEUED,
@@ -174,5 +175,8 @@ def notice_of(request: NoticeRequest, cause: str, partition: int, at: str) -> di
         "audience": request.audience,
         "created_at": at,
         "tries": 0,
-        "letter": letter.model_dump(mode="json", exclude_none=True),
+        "letter": letter.model_dump_json(exclude_none=True),
     }
+    if letter.deadline is not None:
+        notice["deadline_id"] = letter.deadline.deadline_id
+    return notice

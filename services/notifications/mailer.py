@@ -33,7 +33,7 @@ class Mailer:
         key, which no mail replaces, and is written to in English."""
         if "circular" in notice:
             return self._circular(notice, merchant)
-        letter = Letter.model_validate(notice["letter"])
+        letter = Letter.model_validate_json(notice["letter"])
         locales = {"buyer": letter.order.buyer_locale, "merchant": merchant.locale, "platform": "en"}
         case_id = letter.case.case_id if letter.case else None
         url = reply_to = None

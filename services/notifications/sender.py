@@ -335,8 +335,7 @@ class Postman:
         if told:
             await self.publisher.publish([(NOTIFICATIONS_EVENTS.name, _event(each, proofs[each["_id"]])) for each in told])
         if proofs:
-            written = {notice_id: proof.model_dump(mode="json", exclude_none=True) for notice_id, proof in proofs.items()}
-            await retrying(lambda: self.store.settle(written), _waiting)
+            await retrying(lambda: self.store.settle(proofs), _waiting)
 
     async def _watch_delays(self) -> None:
         """Tell of what waits while the mail server is away: by real time, which a jump of the sandbox's clock is not."""
@@ -362,7 +361,7 @@ class Postman:
         wait = RETRY_AFTER[notice["tries"]]
         retry_at = self.clock.now() + wait
         words = f"{reply.code} {reply.text}"
-        if wait >= _LATE and notice["case_id"] is not None and "deadline" in notice["letter"] and "late" not in notice:
+        if wait >= _LATE and notice["case_id"] is not None and "deadline_id" in notice and "late" not in notice:
             await retrying(lambda: self._tell_delays([notice], words), _waiting)
         await retrying(lambda: self.store.postpone(notice["_id"], retry_at, words), _waiting)
         self.counters.postponed += 1
@@ -386,7 +385,7 @@ def _proof(
         server_reply=reply,
         at=at,
         # Its own time is nothing that the platform is given back.
-        deadline_id=None if notice["party"] == "platform" else notice.get("letter", {}).get("deadline", {}).get("deadline_id"),
+        deadline_id=None if notice["party"] == "platform" else notice.get("deadline_id"),
     )
 
 

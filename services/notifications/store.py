@@ -11,6 +11,7 @@ from chassis.store import Append, Database, MongoStore
 from contracts.base import format_moment
 from contracts.desk import Desk
 from contracts.ids import merchant_key
+from contracts.notices import NoticeProof
 from contracts.orders import Merchant
 
 __all__ = ["CORRESPONDENCE", "MERCHANTS", "NOTICES", "QUEUED", "NoticeStore"]
@@ -28,6 +29,8 @@ class NoticeStore:
 
     A search for what is to be told again (`corrections`) and the news that a mail came back (`bounces`) stand among them and
     end as `addressed`, too.
+
+    What a mail is written from (`letter`) and the proof are JSON text: nobody searches in them (ADR 39).
 
     States: `queued` → `sent` or `failed` with `proof`; of a merchant with several addresses → `addressed`, with a notice for
     each of them."""
@@ -96,12 +99,15 @@ class NoticeStore:
         """These will not be sent themselves: what they were for is done, or stands in others."""
         await self._notices.update_many({"_id": {"$in": list(notice_ids)}}, {"$set": {"state": _ADDRESSED}})
 
-    async def settle(self, proofs: Mapping[str, Mapping[str, Any]]) -> None:
+    async def settle(self, proofs: Mapping[str, NoticeProof]) -> None:
         """Write the proof of each notice (by id), its state, `sent` or `failed`, and the address that it went to."""
         await self._store.bulk(
             NOTICES,
             [
-                UpdateOne({"_id": notice_id}, {"$set": {"state": proof["state"], "to": proof["to"], "proof": proof}})
+                UpdateOne(
+                    {"_id": notice_id},
+                    {"$set": {"state": proof.state, "to": proof.to, "proof": proof.model_dump_json(exclude_none=True)}},
+                )
                 for notice_id, proof in proofs.items()
             ],
         )
@@ -111,7 +117,7 @@ class NoticeStore:
         query = {
             "state": QUEUED,
             "partition": {"$in": sorted(partitions)},
-            "letter.deadline.deadline_id": {"$exists": True},
+            "deadline_id": {"$exists": True},
             "late": {"$exists": False},
         }
         return await self._notices.find(query, batch_size=most).limit(most).to_list(most)

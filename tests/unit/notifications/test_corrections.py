@@ -10,7 +10,7 @@ from contracts.desk import Desk
 from contracts.orders import MerchantChanged, NotifyAddress
 from services.notifications.corrections import after_correction, after_failure, mailboxes, missed_in, told_again
 from services.notifications.handlers import notice_of
-from services.notifications.letters import notices_for
+from services.notifications.letters import Letter, notices_for
 from tests.unit.notifications.story import ORDER_ID, REPORTED, Story, merchant
 
 AT = format_moment(REPORTED)
@@ -29,7 +29,7 @@ def told_to(story: Story, *addresses: str) -> list[dict[str, Any]]:
 
 def became_of(notice: dict[str, Any], state: Literal["sent", "failed"], story: Story) -> NoticeRecorded:
     of = {name: notice[name] for name in ("kind", "party", "to")}
-    story.notice(state, notice_id=notice["_id"], deadline_id=notice["letter"]["deadline"]["deadline_id"], **of)
+    story.notice(state, notice_id=notice["_id"], deadline_id=notice["deadline_id"], **of)
     (event,) = story.last
     assert isinstance(event, NoticeRecorded)
     return event
@@ -60,8 +60,9 @@ def test_the_latest_notice_that_failed_goes_to_who_was_not_written_to_with_the_d
     assert missed.notice_ids == (old["_id"],)
     again = told_again(search("right@shop.example"), missed, old, (old, other), ("right@shop.example", "other@shop.example"))
     assert [(each["to"], each["state"], each["partition"]) for each in again] == [("right@shop.example", "queued", 3)]
-    assert again[0]["letter"]["deadline"]["due_at"] == format_moment(missed.deadline.due_at)
-    assert again[0]["letter"]["deadline"]["due_at"] != old["letter"]["deadline"]["due_at"], "it was given back meanwhile"
+    told, before = (Letter.model_validate_json(each["letter"]) for each in (again[0], old))
+    assert told.deadline == missed.deadline
+    assert told.deadline != before.deadline, "it was given back meanwhile"
     once_more = told_again(search("right@shop.example"), missed, old, (old, other), ("right@shop.example",))
     assert [each["_id"] for each in once_more] == [again[0]["_id"]]
     assert not told_again(search("x@shop.example"), missed, old, (old, *again), ("right@shop.example",))

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from chassis.clock import RealClock, SandboxClock
+from contracts.base import format_moment
+from contracts.notices import NoticeProof
 from contracts.platform import ClockTick
 from deploy.local.ports import free_port
 from services.notifications import smtp
@@ -196,26 +198,26 @@ async def test_on_the_test_clock_a_mail_was_sent_when_it_fell_due(notice: dict[s
     """A move of thirty days sends what is due on the second with the second's date, and what was put off when it is tried."""
     clock = SandboxClock()
     clock.tick(ClockTick(generation=1, now=datetime(2019, 8, 31, 12, tzinfo=UTC), round=0))
-    settled: dict[str, Any] = {}
+    settled: dict[str, NoticeProof] = {}
 
     class Settling:
-        async def settle(self, proofs: dict[str, Any]) -> None:
+        async def settle(self, proofs: dict[str, NoticeProof]) -> None:
             settled.update(proofs)
 
     sending = dataclasses.replace(postman(1), clock=clock, store=Settling())  # type: ignore[arg-type]
     (request,) = notices_for(check_in(), None)
     notice = notice_of(request, "cause", 3, "2019-08-02T12:00:00.000Z") | notice
     await sending._settle([(notice, Reply(250, "kept", "mx.b.example"))])
-    assert settled[notice["_id"]]["at"] == sent_at
+    assert format_moment(settled[notice["_id"]].at) == sent_at
     mail = mailer(clock).write(notice, merchant())
     assert f"X-Recourse-Sent-At: {sent_at}\r\n".encode() in mail
 
 
 async def test_the_words_of_a_refusal_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    settled: dict[str, Any] = {}
+    settled: dict[str, NoticeProof] = {}
 
     class Settling:
-        async def settle(self, proofs: dict[str, Any]) -> None:
+        async def settle(self, proofs: dict[str, NoticeProof]) -> None:
             settled.update(proofs)
 
     sending = postman(1)
@@ -226,11 +228,10 @@ async def test_the_words_of_a_refusal_stay_out_of_the_log(caplog: pytest.LogCapt
         "party": "buyer",
         "to": "b@b.example",
         "case_id": None,
-        "letter": {},
         "created_at": AT,
     }
     reply = Reply(550, "<b@b.example> is unknown", "mx.b.example")
     await sending._settle([(notice, reply)])
-    assert settled["ntc_1"]["server_reply"] == "550 <b@b.example> is unknown"
+    assert settled["ntc_1"].server_reply == "550 <b@b.example> is unknown"
     assert "ntc_1 was refused with 550" in caplog.text
     assert "b@b.example" not in caplog.text
