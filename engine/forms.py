@@ -16,7 +16,7 @@ from engine.casefile import payer_of
 from engine.guards import Situation, smallest
 from engine.programmes import Action, FormField, Transition, in_language
 
-__all__ = ["Filled", "fill", "schema", "text_error"]
+__all__ = ["MAX_EVIDENCE", "Filled", "fill", "schema", "text_error"]
 
 MAX_TEXT = 10_000
 MAX_CODE = 100
@@ -185,7 +185,9 @@ def _read_evidence(name: str, field: FormField, value: Any, _rows: Any, _now: An
     known = {each.evidence_id for each in evidence}
     for place, evidence_id in enumerate(value):
         if not isinstance(evidence_id, str) or evidence_id not in known:
-            return FieldError(pointer=pointer_of(name, place), detail="there is no such evidence on this order")
+            return FieldError(
+                pointer=pointer_of(name, place), detail="you have no such evidence on this order; upload it first"
+            )
     return list(value)
 
 

@@ -135,21 +135,29 @@ class Gateway:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
 
-    async def evidence(self, principal: Principal, order_id: str, evidence_ids: Sequence[str]) -> tuple[Evidence, ...]:
-        """What evidence ids name. Raises 422 with a pointer for one that is not on this order, or that the other side uploaded:
+    async def nameable(self, principal: Principal, order_id: str, evidence_ids: Sequence[str]) -> dict[str, Evidence]:
+        """What of these evidence ids the caller may name, by id: what is on this order, and was not uploaded by the other side:
         nobody shows around what is not theirs."""
         found = await self.reads.many(EVIDENCE, evidence_ids)
+        return {
+            evidence_id: evidence_of(kept)
+            for evidence_id, kept in found.items()
+            if kept["order_id"] == order_id
+            and (principal.role == "platform" or kept["uploaded_as"] == principal.reads_as)
+            and (not principal.is_guest or kept["uploaded_by"]["id"] == principal.name)
+        }
+
+    async def evidence(self, principal: Principal, order_id: str, evidence_ids: Sequence[str]) -> tuple[Evidence, ...]:
+        """What evidence ids name. Raises 422 with a pointer for one that the caller may not name."""
+        found = await self.nameable(principal, order_id, evidence_ids)
         wrong = [
             FieldError(pointer=f"/evidence/{index}", detail="you have no such evidence on this order; upload it first")
             for index, evidence_id in enumerate(evidence_ids)
-            if (kept := found.get(evidence_id)) is None
-            or kept["order_id"] != order_id
-            or (principal.role != "platform" and kept["uploaded_as"] != principal.reads_as)
-            or (principal.is_guest and kept["uploaded_by"]["id"] != principal.name)
+            if evidence_id not in found
         ]
         if wrong:
             raise ProblemError(Problem.invalid_input(*wrong))
-        return tuple(evidence_of(found[evidence_id]) for evidence_id in evidence_ids)
+        return tuple(found[evidence_id] for evidence_id in evidence_ids)
 
     def reader(self, request: AnyRequest, principal: Principal, order: Mapping[str, Any], shop: Shop | None = None) -> Reader:
         """For whom something of an order is shown; `shop` is the order's, where its cases are shown."""

@@ -175,7 +175,7 @@ def _fields(programme: Programme, form: OpenForm, w: Mapping[str, str], given: M
         field("order_date", "date", w["order_date"]),
         field("amount", "amount", f"{w['paid']}, {w['optional']}", currency=currency_of(form.merchant)),
         field("reason", "choice", w["what_about"], True, choices=reasons),
-        field("text", "long", w["your_words"], True),
+        field("text", "long", w["describe"], True),
         field("wish", "text", w["wish"]),
         FormField("file", "files", w["documents"], False),
         field("email", "email", w["email"], True),

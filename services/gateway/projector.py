@@ -48,8 +48,8 @@ __all__ = ["Body", "Projector", "file_of"]
 
 Body = dict[str, Any]
 """Of an order: {order, facts, standing} from intake; {file, reports, cases, turns, states, search, reported_at} once something
-was reported. Of a merchant: {merchant, desk}. Of the platform's tables: {rules};
-{rollouts, opt_ins}. JSON values; a new body for each change."""
+was reported, {attached} once evidence came to a case after its report. Of a merchant: {merchant, desk}. Of the platform's
+tables: {rules}; {rollouts, opt_ins}. JSON values; a new body for each change."""
 
 _COLLECTIONS = {"ord_": ORDERS, "mer:": MERCHANTS, "plt:": PLATFORM}
 """By what a key begins with."""
@@ -296,7 +296,17 @@ def _with_case_event(state: Projected, event: CaseEvent) -> Projected:
         order = rest.get("order") or event.order.model_dump(mode="json")
         reports = {**rest.get("reports", {}), event.case_id: event.report.model_dump(mode="json")}
         rest = {**rest, "order": order, "reports": reports, "search": _searched(order)}
+    elif isinstance(event, CaseMoved | MessagePosted) and (message := event.message) and not message.internal:
+        rest = _with_attached(rest, event.case_id, [each.model_dump(mode="json") for each in message.evidence])
     return Projected(rest, evolve(state.file, event))
+
+
+def _with_attached(rest: Body, case_id: str, evidence: Sequence[Body]) -> Body:
+    """With what came to a case after its report, once each: what an internal remark brings is not the case's."""
+    attached = rest.get("attached", {})
+    known = {each["evidence_id"] for each in (*rest["reports"][case_id]["evidence"], *attached.get(case_id, ()))}
+    new = [each for each in evidence if each["evidence_id"] not in known]
+    return {**rest, "attached": {**attached, case_id: [*attached.get(case_id, ()), *new]}} if new else rest
 
 
 def _of_cases(rest: Body, file: CaseFile) -> Body:
@@ -305,7 +315,7 @@ def _of_cases(rest: Body, file: CaseFile) -> Body:
     latest = list(cases)[-1]
     return {
         "file": file.model_dump_json(exclude={"order"}),
-        "reports": orjson.dumps(rest["reports"]).decode(),
+        **{name: orjson.dumps(rest[name]).decode() for name in ("reports", "attached") if name in rest},
         "cases": [
             {
                 "case_id": case.case_id,

@@ -226,7 +226,7 @@ def case_shown(body: Body, case_id: str, reader: Reader) -> dict[str, Any]:
         "lines": report["lines"],
         "wish": report["wish"],
         **_present({name: report.get(name) for name in ("contact", "external_id", "amount", "answer_by")}),
-        "evidence": report["evidence"],
+        "evidence": [*report["evidence"], *body.get("attached", {}).get(case_id, ())],
         "facts": _facts(body),
         **({"service_contact": dict(reader.shop.contact)} if reader.shop is not None else {}),
         "refund": refund,

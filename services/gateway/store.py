@@ -68,7 +68,7 @@ BACK_TESTS = "back_tests"
 KEPT_S = 48 * 60 * 60
 """How long outcomes and idempotency keys are kept, in seconds of real time."""
 
-_AS_TEXT = ("file", "reports")
+_AS_TEXT = ("file", "reports", "attached")
 
 
 def wall_clock() -> datetime:
@@ -105,8 +105,8 @@ async def create_indexes(database: Database) -> None:
 
 
 def whole(body: Document) -> Document:
-    """A body as its readers know it: an order's case file and reports are kept as JSON text, for nobody searches in them
-    (ADR 39)."""
+    """A body as its readers know it: an order's case file, reports and evidence are kept as JSON text, for nobody searches in
+    them (ADR 39)."""
     return body | {name: orjson.loads(body[name]) for name in _AS_TEXT if name in body}
 
 

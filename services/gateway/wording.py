@@ -82,7 +82,6 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "order_date": {"en": "Day of the order", "de": "Tag der Bestellung"},
     "paid": {"en": "Amount paid", "de": "Bezahlter Betrag"},
     "what_about": {"en": "What is it about?", "de": "Worum geht es?"},
-    "your_words": {"en": "What happened?", "de": "Was ist passiert?"},
     "wish": {"en": "What do you wish for?", "de": "Was wünschen Sie sich?"},
     "email": {"en": "Your e-mail", "de": "Ihre E-Mail"},
     "phone": {"en": "Your phone", "de": "Ihr Telefon"},

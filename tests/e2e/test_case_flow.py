@@ -256,10 +256,14 @@ def test_the_platform_asks_a_party_for_evidence_with_a_deadline(world: World, op
     (deadline,) = asked["deadlines"]
     assert moment(deadline["due_at"]) == days_after(world.now(), 3)
     world.mail(order["buyer"]["email"], "evidence_requested")
-    shop.staff.try_act(case, "provide_evidence", evidence=[]).problem(409)
     photo = buyer.evidence(order, b"\x89PNG\r\n\x1a\n" + b"\0" * 32, "photo.png").ok()
+    for evidence in ([], [photo["evidence_id"]]):  # that it is not open is said before that the file is another's
+        shop.staff.try_act(case, "provide_evidence", evidence=evidence).problem(409)
+    wrong = buyer.try_act(case, "provide_evidence", evidence=["evd_unknown"]).problem(422)
+    assert [each["pointer"] for each in wrong["errors"]] == ["/evidence/0"]
     back = buyer.act(case, "provide_evidence", evidence=[photo["evidence_id"]])
     assert back["state"] == "under_review"
+    assert [each["evidence_id"] for each in back["evidence"]] == [photo["evidence_id"]]
     world.platform.act(case, "request_evidence", party="merchant", message="And you?")
     world.advance("P7DT2H")
     assert world.platform.case(case["case_id"])["state"] == "under_review"

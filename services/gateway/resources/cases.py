@@ -19,6 +19,7 @@ from contracts.problems import Problem
 from contracts.topics import CASES_COMMANDS
 from engine.casefile import CLOSED
 from engine.decide import Refusal
+from engine.forms import MAX_EVIDENCE
 from engine.views import preview
 from services.gateway.answers import Answer, answer, listed, response_of, with_version
 from services.gateway.context import Caller, Gateway, TheGateway
@@ -156,17 +157,17 @@ async def action_command(
     fields: dict[str, Any],
 ) -> TakeAction:
     """The command of an action on a case that the caller sees, `body` being its order's read document. Raises 403 where its
-    link only reads by now, 422 for evidence that it may not name."""
+    link only reads by now. Evidence that it may not name is left out: whether the action is open at all is judged first."""
     gateway.require_acting(principal, body)
     named = fields.get("evidence")
     evidence_ids = [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
-    evidence = await gateway.evidence(principal, body["order"]["order_id"], evidence_ids[:100])
+    evidence = await gateway.nameable(principal, body["order"]["order_id"], evidence_ids[:MAX_EVIDENCE])
     shop = await gateway.shop(principal, body["order"]) if _takes_label(gateway, body, case_id, action) else None
     return TakeAction(
         case_id=case_id,
         action=action,
         fields=fields,
-        evidence=evidence,
+        evidence=tuple(evidence.values()),
         labels=() if shop is None else shop.labels,
         if_match=if_match(request),
         actor=principal.actor(),
