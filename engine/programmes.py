@@ -1,7 +1,7 @@
 """Programmes: the policies of the product as validated, versioned, effective-dated data (one YAML file a version).
 
 A programme names its reasons, states, actions with their forms, deadlines, and one table of transitions. What may stand
-in a row is a small general vocabulary: guards (`When`) and effects (`Effects`), evaluated by `engine.guards` and `engine.decide`."""
+in a row is a small general vocabulary: guards (`When`, see `engine.guards`) and effects (`Effects`, see `engine.decide`)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
