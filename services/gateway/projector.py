@@ -291,14 +291,14 @@ def _json(standing: Standing) -> dict[str, Any]:
 def _with_case_event(state: Projected, event: CaseEvent) -> Projected:
     """The state after an event of a case. An event of cases may come before those of intake that it follows: then it brings the
     order, which nobody is shown without its standing."""
-    rest = state.rest
+    rest, file = state.rest, evolve(state.file, event)
     if isinstance(event, CaseOpened):
         order = rest.get("order") or event.order.model_dump(mode="json")
         reports = {**rest.get("reports", {}), event.case_id: event.report.model_dump(mode="json")}
         rest = {**rest, "order": order, "reports": reports, "search": _searched(order)}
     elif isinstance(event, CaseMoved | MessagePosted) and (message := event.message) and not message.internal:
         rest = _with_attached(rest, event.case_id, [each.model_dump(mode="json") for each in message.evidence])
-    return Projected(rest, evolve(state.file, event))
+    return Projected(rest, file)
 
 
 def _with_attached(rest: Body, case_id: str, evidence: Sequence[Body]) -> Body:
