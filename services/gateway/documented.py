@@ -50,8 +50,7 @@ def documented(
 
 async def as_documented(request: AnyRequest) -> None:
     """Before any route: what it does not know is refused, never ignored. Raises 412 for a condition on what has no version, 415
-    for a body that is compressed, 422 for a query parameter that the route does not say it takes, or that is given twice or
-    without a value: whoever forgot the value of a filter did not ask for everything."""
+    for a body that is compressed, 422 for a query parameter that the route does not say it takes, or that is given twice."""
     opt = request.route_handler.opt
     if "query" not in opt:  # OPTIONS, and Litestar's own
         return
@@ -66,18 +65,17 @@ async def as_documented(request: AnyRequest) -> None:
 def _require_known(request: AnyRequest, known: Mapping[str, str]) -> None:
     given: set[str] = set()
     wrong: list[tuple[str, str]] = []
-    for name, value in request.query_params.multi_items():
+    for name, _ in request.query_params.multi_items():
         if name not in known:
             wrong.append((name, f"there is no such parameter here; known are {', '.join(known) or 'none'}"))
         elif name in given:
             wrong.append((name, "give it once"))
-        elif not value:
-            wrong.append((name, "give it a value, or leave it out"))
         given.add(name)
     if wrong:
         raise wrong_query(*wrong)
 
 
 def query(request: AnyRequest) -> dict[str, str]:
-    """The query parameters that were given; `as_documented` has let none through without a value."""
-    return dict(request.query_params)
+    """The query parameters that were given a value; `as_documented` has let no others through. One without a value counts as
+    left out: clients' libraries write it so where their caller has none."""
+    return {name: value for name, value in request.query_params.items() if value}
