@@ -22,6 +22,7 @@ __all__ = ["KafkaPublisher", "assert_c_extension", "ensure_topics", "incarnation
 log = logging.getLogger(__name__)
 _LARGEST_RECORD = 4 * 1024 * 1024
 """Bytes. A request's body is 1 MiB at most, and an event has little more than the order, its facts and one report."""
+_LINGER_MS = 2
 _DELIVERY_MS = 300_000
 """How long a record may wait for the broker. Long, because a record given up while a later one of its key went out would be a
 gap; past it the process stops and begins again from what is durable."""
@@ -112,9 +113,8 @@ async def incarnations(settings: Settings, client: object, topics: Sequence[Topi
 class KafkaPublisher:
     """Publishes in order per key: records are handed over one after the other and confirmed together."""
 
-    def __init__(self, settings: Settings, *, linger_ms: int = 2) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._linger_ms = linger_ms
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
@@ -124,7 +124,7 @@ class KafkaPublisher:
             client_id=self._settings.instance or "recourse",
             acks="all",
             enable_idempotence=self._settings.kafka_idempotent,
-            linger_ms=self._linger_ms,
+            linger_ms=_LINGER_MS,
             max_batch_size=256 * 1024,
             max_request_size=_LARGEST_RECORD,
             request_timeout_ms=_DELIVERY_MS,
