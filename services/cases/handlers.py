@@ -8,6 +8,7 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
+from chassis.bounded import Bounded
 from chassis.handler import Emission, Inbound, Step
 from chassis.latest import Latest
 from chassis.store import Append, Database
@@ -54,6 +55,8 @@ _TOLD = NoticeSent | NoticeFailed | NoticeDelayed
 _UNNUMBERED = _ASKED | _TOLD
 """What may come again at another place and has no number to be recognised by: its id is remembered."""
 _REFUSALS_KEPT = 8
+_REMEMBERED = 256
+"""Dockets that are remembered by their text, of some 20 kB each: of what was written in the last few seconds."""
 
 
 class Docket(Struct, frozen=True):
@@ -117,6 +120,7 @@ class CasesHandler:
         self._offer = offer
         self._own = own
         self._due = due
+        self._written: Bounded[str, Docket] = Bounded(_REMEMBERED)
 
     def collection_of(self, key: str) -> str | None:
         return FILES if key.startswith("ord_") else None
@@ -124,6 +128,8 @@ class CasesHandler:
     def load(self, body: str | None) -> Docket:
         if body is None:
             return Docket()
+        if (written := self._written.get(body)) is not None:
+            return written
         kept = orjson.loads(body)
         return Docket(
             file=CaseFile.model_validate(kept),
@@ -137,7 +143,10 @@ class CasesHandler:
         body = state.file.model_dump(mode="json")
         body["done"] = list(state.doing)
         body["refused"] = [[refused, problem.model_dump(mode="json")] for refused, problem in state.refused]
-        return orjson.dumps(body).decode()
+        text = orjson.dumps(body).decode()
+        # What reading it would make of it: it is mostly needed again within seconds.
+        self._written[text] = Docket(file=state.file, done=state.doing, refused=state.refused)
+        return text
 
     async def prepare(self, batch: Sequence[Inbound]) -> Found:
         """The commands of the batch that were done before: a gateway that takes over a key publishes its command again. And the

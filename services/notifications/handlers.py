@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chassis.bounded import Bounded
 from chassis.handler import Inbound, Step
 from chassis.store import Append
 from contracts.base import format_moment
@@ -22,6 +23,9 @@ from services.notifications.letters import NoticeRequest, notices_for
 from services.notifications.store import CORRESPONDENCE, MERCHANTS, NOTICES, QUEUED
 
 __all__ = ["Kept", "NotificationsHandler", "notice_of"]
+
+_REMEMBERED = 256
+"""Case files that are remembered by their text, of some 20 kB each: the proofs of an event's mails come a second after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class NotificationsHandler:
         self._unsent = unsent
         self._lead = lead
         self._new: frozenset[str] = frozenset()
+        self._written: Bounded[str, CaseFile] = Bounded(_REMEMBERED)
 
     def collection_of(self, key: str) -> str | None:
         return MERCHANTS if key.startswith("mer:") else CORRESPONDENCE
@@ -71,7 +76,8 @@ class NotificationsHandler:
         if "merchant" in body:
             desk = Desk.model_validate(body.get("desk") or {})
             return Kept(merchant=Merchant.model_validate(body["merchant"]), desk=desk)
-        return Kept(file=CaseFile.model_validate_json(body["file"]), contacts=body["contacts"])
+        file = self._written.get(body["file"]) or CaseFile.model_validate_json(body["file"])
+        return Kept(file=file, contacts=body["contacts"])
 
     def dump(self, state: Kept) -> dict[str, Any]:
         if state.merchant is not None:
@@ -79,9 +85,11 @@ class NotificationsHandler:
         if state.file is None:
             raise ValueError("there is nothing to keep")
         # As text, which costs the store half as much; its merchant is what it is looked for by.
+        text = state.file.model_dump_json()
+        self._written[text] = state.file
         return {
             "merchant_id": state.file.order.merchant_id,
-            "file": state.file.model_dump_json(),
+            "file": text,
             "contacts": dict(state.contacts),
         }
 

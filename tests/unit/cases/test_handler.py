@@ -64,7 +64,9 @@ class Desk:
         return [emission for envelope in envelopes for emission in self.take(envelope)]
 
     def write(self) -> None:
-        self.state = self.handler.load(self.handler.dump(self.state))
+        text = self.handler.dump(self.state)
+        self.state = self.handler.load(text)
+        assert self.state == Desk().handler.load(text), "what is remembered is what another process would read"
 
     def written(self) -> dict[str, Any]:
         return orjson.loads(self.handler.dump(self.state))
