@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct, msgpack
 
+from chassis.bounded import Bounded
 from chassis.failures import Remedy, classify, retrying
 from chassis.handler import Apart, Emission, Handler, Inbound, Recalling, Step
 from chassis.store import Append, Write
@@ -194,7 +194,7 @@ class _Recent:
 
     def __init__(self) -> None:
         self._epoch = ""
-        self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._kept: Bounded[str, dict[str, Any]] = Bounded(_MOST_RECENT)
 
     def of(self, epoch: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """What is known in an epoch of the documents of these keys, by key."""
@@ -207,9 +207,6 @@ class _Recent:
         """A document was written."""
         if epoch == self._epoch:
             self._kept[key] = document
-            self._kept.move_to_end(key)
-            if len(self._kept) > _MOST_RECENT:
-                self._kept.popitem(last=False)
 
     def forget(self, key: str) -> None:
         """A document is another one than was known."""
