@@ -34,7 +34,7 @@ StackOption = Annotated[Choice, typer.Option(help="What broker and store are tak
 
 @app.command()
 def ingest(
-    orders: Annotated[int, typer.Option(min=500, help="Orders for each of the two that are compared.")] = 20_000,
+    orders: Annotated[int, typer.Option(min=500, help="Orders for each of the two that are compared.")] = 36_000,
     against: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="What it cost, as --json printed it; exit 1 above."),

@@ -42,7 +42,7 @@ __all__ = ["MAY_GROW", "bench_ingest", "share_of_floor"]
 
 MAY_GROW = 0.05
 """By so much of what it was the product's share of the floor's processor time may differ: two quiet runs do."""
-_ROUNDS = 5
+_ROUNDS = 9
 _WARM_UP = 500
 
 

@@ -189,9 +189,16 @@ async def _requests(url: str, count: int) -> None:
 
 
 async def _mails(port: int, count: int) -> None:
-    async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as connection:
-        for _ in range(count):
-            await connection.sendmail("a@bare.example", ["b@bare.example"], _MAIL)
+    left = iter(range(count))
+
+    async def connection() -> None:
+        async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as opened:
+            for _ in left:
+                await opened.sendmail("a@bare.example", ["b@bare.example"], _MAIL)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_AT_ONCE):
+            group.create_task(connection())
 
 
 async def _records(settings: Settings, count: int, readings: int) -> None:
