@@ -1,10 +1,22 @@
-"""Where a command finds the broker and the store that are already there."""
+"""Where a command finds the broker and the store."""
 
 import os
 from pathlib import Path
 
 from chassis.settings import Settings
-from deploy.local import StackError, attach_stack
+from deploy.local import Stack, StackError, attach_stack
+from deploy.local.choice import BrokerKind
+
+
+def settings_on(stack: Stack, namespace: str = "", instance: str = "") -> Settings:
+    """Settings of who works on a stack at hand, whatever the environment says."""
+    return Settings(
+        kafka_bootstrap=stack.kafka_bootstrap,
+        mongo_uri=stack.mongo_uri,
+        namespace=namespace,
+        instance=instance,
+        kafka_idempotent=stack.broker.kind != BrokerKind.TANSU,
+    )
 
 
 def settings_of(data: Path) -> Settings:

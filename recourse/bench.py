@@ -22,13 +22,15 @@ from recourse.sandbox import empty_folder, own_sandbox
 from recourse.verify import verified
 from simulator.client import GaveUp
 from simulator.generator import generate
-from simulator.orders import read_export
+from simulator.orders import Batch, read_export
 from simulator.player import PlayError
 
 app = typer.Typer(help="What the product costs, measured against what the machine can do.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="The result as one JSON line.")]
 Data = Annotated[Path, typer.Option(help="Folder of its own stack; made anew, and kept.")]
+File = Annotated[Path | None, typer.Argument(help="Orders to play; generated ones if not given.")]
+Orders = Annotated[int, typer.Option(min=20, help="So many orders.")]
 StackOption = Annotated[Choice, typer.Option(help="What broker and store are taken from.")]
 
 
@@ -93,8 +95,8 @@ def back_test(
 
 @app.command()
 def life(
-    file: Annotated[Path | None, typer.Argument(help="Orders to play; generated ones if not given.")] = None,
-    orders: Annotated[int, typer.Option(min=20, help="So many orders.")] = 3_000,
+    file: File = None,
+    orders: Orders = 3_000,
     seed: Annotated[int, typer.Option(help="What people do is drawn from it.")] = 1,
     as_json: AsJson = False,
     data: Data = Path(".recourse/life"),
@@ -102,7 +104,7 @@ def life(
 ) -> None:
     """Orders through their whole life, against as many requests, mails, records and statements with nothing in them."""
     with failing_clearly(StackError, PlayError, GaveUp, OSError):
-        batch = generate(orders, seed) if file is None else read_export(file, orders)
+        batch = _batch(file, orders, seed)
         empty_folder(data)
         result = uvloop.run(bench_life(data, batch, seed, stack))
     _show(result, as_json)
@@ -110,8 +112,8 @@ def life(
 
 @app.command()
 def chaos(
-    file: Annotated[Path | None, typer.Argument(help="Orders to play; generated ones if not given.")] = None,
-    orders: Annotated[int, typer.Option(min=20, help="So many orders.")] = 3_000,
+    file: File = None,
+    orders: Orders = 3_000,
     kills: Annotated[int, typer.Option(min=1, help="So many kills, over all services.")] = 30,
     seed: Annotated[int, typer.Option(help="The moments of the kills and what people do are drawn from it.")] = 1,
     instances: InstancesOption = TWO_OF_EACH,
@@ -121,7 +123,7 @@ def chaos(
 ) -> None:
     """The same play undisturbed and under SIGKILL, a broker's and a store's restart: both must end alike. Exit 1 if not."""
     with failing_clearly(StackError, PlayError, GaveUp, OSError):
-        batch = generate(orders, seed) if file is None else read_export(file, orders)
+        batch = _batch(file, orders, seed)
         clock = starting_clock(batch)
         with own_sandbox(data / "undisturbed", clock, instances=instances, stack=stack) as sandbox:
             undisturbed, _, quiet_s = uvloop.run(play(sandbox, batch, seed))
@@ -172,6 +174,10 @@ def insolvency(
     _show(result, as_json)
     if wrong or checked["violations"]:
         raise typer.Exit(1)
+
+
+def _batch(file: Path | None, orders: int, seed: int) -> Batch:
+    return generate(orders, seed) if file is None else read_export(file, orders)
 
 
 def _restart(folder: Path, part: str) -> None:

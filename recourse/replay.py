@@ -30,7 +30,7 @@ from simulator.generator import generate
 from simulator.orders import Batch, read_export
 from simulator.player import Played, Player, PlayError, Progress, shifted
 
-__all__ = ["account_of", "count_mails", "play", "progress_shown", "replay", "starting_clock"]
+__all__ = ["account_of", "count_mails", "measured_play", "play", "progress_shown", "replay", "starting_clock"]
 
 _PAGE = 200
 _AT_ONCE = 200
@@ -76,12 +76,19 @@ def starting_clock(batch: Batch) -> datetime:
 
 
 async def _replayed(sandbox: Sandbox, batch: Batch, seed: int) -> dict[str, Any]:
-    before, own = sandbox.cpu(), time.process_time()
     with progress_shown() as progress:
-        result = account_of(*await play(sandbox, batch, seed, progress))
-    after = sandbox.cpu()
-    spent = {name: round(seconds - before.get(name, 0.0), 2) for name, seconds in after.items()}
-    return result | {"cpu_s": {**spent, "player": round(time.process_time() - own, 2)}}
+        played, mails, seconds, spent = await measured_play(sandbox, batch, seed, progress)
+    return account_of(played, mails, seconds) | {"cpu_s": {name: round(used, 2) for name, used in spent.items()}}
+
+
+async def measured_play(
+    sandbox: Sandbox, batch: Batch, seed: int, progress: Callable[[Progress], None] = lambda progress: None
+) -> tuple[Played, int, float, dict[str, float]]:
+    """As `play`, and the seconds of processor time of each of the sandbox's processes, and of this one as `player`."""
+    before, own = sandbox.cpu(), time.process_time()
+    result = await play(sandbox, batch, seed, progress)
+    spent = {name: used - before.get(name, 0.0) for name, used in sandbox.cpu().items()}
+    return *result, {**spent, "player": time.process_time() - own}
 
 
 async def play(

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 from chassis.handler import Inbound
-from chassis.settings import Settings
 from chassis.store import CommandCounter, connect
 from contracts.actors import Actor
 from contracts.envelope import Envelope
@@ -18,6 +17,7 @@ from contracts.topics import ESCALATION_COMMANDS
 from deploy.local import Stack
 from engine.matrix import Opening
 from engine.programmes import Programmes
+from recourse.addresses import settings_on
 from services.escalation.matrix import Matrix
 
 __all__ = ["bench_back_test", "past_cases"]
@@ -60,9 +60,7 @@ def past_cases(count: int) -> Iterator[Opening]:
 async def bench_back_test(stack: Stack, cases: int) -> dict[str, Any]:
     """→ {cases, matched, decided, capped, seconds, cpu_s, store_commands, stack}; the second of two runs, as nobody waits for a
     process that has just begun."""
-    settings = Settings(
-        kafka_bootstrap=stack.kafka_bootstrap, mongo_uri=stack.mongo_uri, namespace=f"bench-{time.time_ns():x}-"
-    )
+    settings = settings_on(stack, f"bench-{time.time_ns():x}-")
     counter = CommandCounter()
     client = connect(settings, counter)
     matrix = Matrix(client[settings.prefixed("escalation")], Programmes.shipped(), "bench")

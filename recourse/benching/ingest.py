@@ -19,10 +19,10 @@ from chassis.settings import Settings
 from contracts.envelope import Record
 from contracts.topics import INTAKE_EVENTS, PARTITIONS
 from deploy.local import Stack
-from deploy.local.choice import BrokerKind
 from deploy.local.ports import free_port
 from deploy.local.process import Child, Launch, start
 from deploy.local.stack import to_stderr
+from recourse.addresses import settings_on
 from recourse.benching.counting import (
     Events,
     Statements,
@@ -85,13 +85,7 @@ def share_of_floor(result: Mapping[str, Any]) -> float:
 
 async def bench_ingest(stack: Stack, folder: Path, orders: int, seed: int = 1) -> dict[str, Any]:
     """Measure on a running stack; `orders` for each of the two. The figures are medians over the rounds."""
-    settings = Settings(
-        kafka_bootstrap=stack.kafka_bootstrap,
-        mongo_uri=stack.mongo_uri,
-        namespace=f"bench-{time.time_ns():x}-",
-        instance="bench",
-        kafka_idempotent=stack.broker.kind != BrokerKind.TANSU,
-    )
+    settings = settings_on(stack, f"bench-{time.time_ns():x}-", "bench")
     await ensure_topics(settings)
     await create_topics(settings, FLOOR_IN, FLOOR_OUT)
     batch = generate(_WARM_UP + orders, seed).orders

@@ -2,14 +2,13 @@
 statements as it took, but with nothing in them, by the same libraries on the same machine."""
 
 import asyncio
-import itertools
 import json
 import os
 import sys
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from chassis.settings import Settings
 from contracts.envelope import Record
 from contracts.topics import PARTITIONS, TOPICS
 from deploy.local import Choice, attach_stack, start_stack
-from deploy.local.choice import BrokerKind
 from deploy.local.ports import free_port
 from deploy.local.process import Child, Launch, start
 from deploy.local.stack import to_stderr
+from recourse.addresses import settings_on
 from recourse.benching.counting import create_topics, events_written, publish_all, records_read, store_commands
 from recourse.benching.floor import FLOOR_OUT
-from recourse.replay import play, starting_clock
+from recourse.replay import measured_play, starting_clock
 from recourse.sandbox import Sandbox, cpu_seconds, own_sandbox
 from simulator.client import Api
 from simulator.orders import Batch
@@ -68,20 +67,12 @@ class Counts:
 async def bench_life(folder: Path, batch: Batch, seed: int, stack: Choice) -> dict[str, Any]:
     """Live and measure, each on a stack of its own under `folder`. Milliseconds of processor time an order."""
     with own_sandbox(folder / "life", starting_clock(batch), stack=stack) as sandbox:
-        before, own = sandbox.cpu(), time.process_time()
-        played, mails, seconds = await play(sandbox, batch, seed)
-        spent = {name: used - before.get(name, 0.0) for name, used in sandbox.cpu().items()}
-        spent["player"] = time.process_time() - own
+        played, mails, seconds, spent = await measured_play(sandbox, batch, seed)
         counts = await _counted(sandbox, played.requests, mails)
     to_stderr("the floor: as many requests, mails, records and statements with nothing in them …")
     (folder / "floor").mkdir(parents=True, exist_ok=True)
     with start_stack(folder / "floor", stack, bound=True) as running:
-        bare = Settings(
-            kafka_bootstrap=running.kafka_bootstrap,
-            mongo_uri=running.mongo_uri,
-            kafka_idempotent=running.broker.kind != BrokerKind.TANSU,
-        )
-        floor = await life_floor(bare, running.pids.values(), counts, folder / "floor")
+        floor = await life_floor(settings_on(running), running.pids.values(), counts, folder / "floor")
     ms = {name: round(used * 1_000 / played.orders, 2) for name, used in spent.items()}
     floor_ms = {name: round(used * 1_000 / played.orders, 2) for name, used in floor.items()}
     cores = len(os.sched_getaffinity(0))
@@ -112,8 +103,7 @@ async def _counted(sandbox: Sandbox, requests: int, mails: int) -> Counts:
         readings += await records_read(service["metrics"])
     if sandbox.data is None:
         raise ValueError("only a sandbox of one's own can be measured")
-    stack = attach_stack(sandbox.data)
-    settings = Settings(kafka_bootstrap=stack.kafka_bootstrap, mongo_uri=stack.mongo_uri)
+    settings = settings_on(attach_stack(sandbox.data))
     records = 0
     for topic in TOPICS:
         async with events_written(settings, topic.name, topic.partitions) as written:
@@ -164,13 +154,12 @@ async def _answers(bare: Child, port: int) -> None:
                 return
 
 
-async def _each(count: int, do: Callable[[], Awaitable[Any]]) -> None:
-    """Do something so many times, some at once."""
+async def _shared(count: int, work: Callable[[Iterator[int]], Awaitable[None]]) -> None:
+    """Share so many things out: some work at once, each takes the next one until none is left."""
     left = iter(range(count))
 
     async def some() -> None:
-        for _ in left:
-            await do()
+        await work(left)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_AT_ONCE):
@@ -180,25 +169,22 @@ async def _each(count: int, do: Callable[[], Awaitable[Any]]) -> None:
 async def _requests(url: str, count: int) -> None:
     async with Api([url], concurrency=_AT_ONCE) as api:
 
-        async def ask() -> None:
-            answer = await api.request("POST", "key", "/", body=_BODY)
-            if answer.body != _BODY:
-                raise RuntimeError(f"the bare web server said {answer.problem}")
+        async def ask(left: Iterator[int]) -> None:
+            for _ in left:
+                answer = await api.request("POST", "key", "/", body=_BODY)
+                if answer.body != _BODY:
+                    raise RuntimeError(f"the bare web server said {answer.problem}")
 
-        await _each(count, ask)
+        await _shared(count, ask)
 
 
 async def _mails(port: int, count: int) -> None:
-    left = iter(range(count))
-
-    async def connection() -> None:
-        async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as opened:
+    async def send(left: Iterator[int]) -> None:
+        async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as connection:
             for _ in left:
-                await opened.sendmail("a@bare.example", ["b@bare.example"], _MAIL)
+                await connection.sendmail("a@bare.example", ["b@bare.example"], _MAIL)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(connection())
+    await _shared(count, send)
 
 
 async def _records(settings: Settings, count: int, readings: int) -> None:
@@ -224,10 +210,18 @@ async def _records(settings: Settings, count: int, readings: int) -> None:
 async def _statements(settings: Settings, statements: Mapping[str, int]) -> None:
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(settings.mongo_uri)
     collection = client[settings.prefixed("floor")]["life"]
-    numbers = itertools.count()
+    asked: Mapping[str, Callable[[int], Awaitable[Any]]] = {
+        "insert": lambda number: collection.insert_one({"_id": number, **_DOCUMENT}),
+        "update": lambda _: collection.replace_one({"_id": 0}, _DOCUMENT),
+        "find": lambda _: collection.find_one({"_id": 0}),
+    }
+
+    async def ask(left: Iterator[int], one: Callable[[int], Awaitable[Any]]) -> None:
+        for number in left:
+            await one(number)
+
     try:
-        await _each(statements["insert"], lambda: collection.insert_one({"_id": next(numbers), **_DOCUMENT}))
-        await _each(statements["update"], lambda: collection.replace_one({"_id": 0}, _DOCUMENT))
-        await _each(statements["find"], lambda: collection.find_one({"_id": 0}))
+        for name, one in asked.items():
+            await _shared(statements[name], partial(ask, one=one))
     finally:
         client.close()

@@ -11,6 +11,7 @@ from chassis.loop import RawRecord
 from chassis.settings import Settings
 from chassis.store import Collection
 from contracts.topics import Topic
+from services.gateway.store import whole
 
 __all__ = ["Log", "grouped", "in_pages", "records_of", "those"]
 
@@ -50,7 +51,7 @@ def _with_bodies(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
             case str() as text:
                 document["body"] = orjson.loads(text)
             case {"file": str(), "reports": str()} as body:
-                document["body"] = body | {name: orjson.loads(body[name]) for name in ("file", "reports")}
+                document["body"] = whole(body)
             case _:
                 pass
     return documents

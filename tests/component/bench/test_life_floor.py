@@ -6,22 +6,16 @@ from pathlib import Path
 
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from chassis.settings import Settings
 from contracts.topics import PARTITIONS
 from deploy.local import Stack
-from deploy.local.choice import BrokerKind
+from recourse.addresses import settings_on
 from recourse.benching.counting import events_written
 from recourse.benching.floor import FLOOR_OUT
 from recourse.benching.life import Counts, life_floor
 
 
 async def test_each_kind_of_thing_is_done_as_often_as_it_was_counted(stack: Stack, tmp_path: Path) -> None:
-    settings = Settings(
-        kafka_bootstrap=stack.kafka_bootstrap,
-        mongo_uri=stack.mongo_uri,
-        namespace=f"life-{uuid.uuid4().hex[:6]}-",
-        kafka_idempotent=stack.broker.kind != BrokerKind.TANSU,
-    )
+    settings = settings_on(stack, f"life-{uuid.uuid4().hex[:6]}-")
     counts = Counts(requests=20, mails=10, records=30, readings=70, statements=Counter(insert=12, update=5, find=9))
 
     used = await life_floor(settings, stack.pids.values(), counts, tmp_path)

@@ -4,9 +4,8 @@ import uuid
 
 import pytest
 
-from chassis.settings import Settings
 from deploy.local import Stack
-from deploy.local.choice import BrokerKind
+from recourse.addresses import settings_on
 from recourse.benching.counting import Statements, count_intake
 
 ORDERS = 4_000
@@ -14,12 +13,7 @@ ORDERS = 4_000
 
 @pytest.fixture(scope="module")
 async def statements(stack: Stack) -> Statements:
-    settings = Settings(
-        kafka_bootstrap=stack.kafka_bootstrap,
-        mongo_uri=stack.mongo_uri,
-        namespace=f"count-{uuid.uuid4().hex[:6]}-",
-        kafka_idempotent=stack.broker.kind != BrokerKind.TANSU,
-    )
+    settings = settings_on(stack, f"count-{uuid.uuid4().hex[:6]}-")
     return await count_intake(settings, ORDERS)
 
 
